@@ -1,0 +1,1 @@
+"""The outside world: container engine, chain, SSH, hardware, HTTP."""

@@ -1,0 +1,1 @@
+"""Sealing and key handling: bytes in, bytes out."""

@@ -1,0 +1,1 @@
+"""The miner: leases containers and ends them on time."""

@@ -1,0 +1,1 @@
+"""What the roles ask of the outside world, as Protocols."""

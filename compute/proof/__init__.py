@@ -1,0 +1,1 @@
+"""The GPU proof: sans-I/O sessions, prover and verifier."""

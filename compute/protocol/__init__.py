@@ -1,0 +1,1 @@
+"""The synapses, their authentication and their errors on the wire."""

@@ -1,0 +1,1 @@
+"""The renter's side: keys, leases, shells."""

@@ -1,0 +1,1 @@
+"""Settings of each role: flags over environment over YAML over defaults."""

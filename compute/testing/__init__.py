@@ -1,0 +1,1 @@
+"""Fakes and factories that other subnets can test against too."""

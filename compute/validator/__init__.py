@@ -1,0 +1,1 @@
+"""The validator: challenges, measures, scores and pays."""
