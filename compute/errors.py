@@ -69,7 +69,7 @@ class Code(Enum):
     WALLET_MISSING = ErrorSpec(
         "wallet_missing",
         "the wallet's hotkey was not found",
-        "check --wallet.path, --wallet.name and --wallet.hotkey, or make one with 'btcli wallet create'",
+        "check --wallet.path, --wallet.name and --wallet.hotkey, or make one with btcli",
         500,
         30,
     )
