@@ -30,7 +30,7 @@ _OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(
 
 def context(lease_id: str, miner_hotkey: str, renter_hotkey: str) -> bytes:
     """What an envelope of credentials is bound to: the lease and both hotkeys."""
-    return "\n".join(("envelope/1", lease_id, miner_hotkey, renter_hotkey)).encode()
+    return f"envelope/1\n{lease_id}\n{miner_hotkey}\n{renter_hotkey}".encode()
 
 
 def load_public_key(pem: str) -> RSAPublicKey:

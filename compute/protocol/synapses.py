@@ -18,7 +18,7 @@ from compute.domain.hardware import HardwareReport, Name, Value
 from compute.domain.lease import EndReason, LeaseKind, LeaseState
 from compute.domain.requirement import Capacity, Requirement
 
-VERSION = 1
+VERSION: Literal[1] = 1
 MAX_LEASE_S = 366 * 86_400
 MAX_FRAME_BYTES = 8 * 1024 * 1024  # a whole opening of 64 units at n = 16384 in mode F is < 7 MiB
 
@@ -38,7 +38,11 @@ Trace = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,64}$")]
 
 
 def _decode(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else b64decode(value, validate=True)
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("not base64 text")  # noqa: TRY004 - pydantic turns only ValueError into a refusal
+    return b64decode(value, validate=True)
 
 
 Base64Bytes = Annotated[
@@ -148,7 +152,9 @@ class AllocateRequest(Message):
     image: ImageReference = ""
     dockerfile: Annotated[str, Field(max_length=16384)] = ""
     ports: Annotated[tuple[Port, ...], Field(max_length=16)] = ()
-    environment: Annotated[dict[EnvironmentName, EnvironmentValue], Field(max_length=64)] = {}
+    environment: Annotated[
+        dict[EnvironmentName, EnvironmentValue], Field(max_length=64, default_factory=dict)
+    ]
     managers: Annotated[tuple[Ss58, ...], Field(max_length=4)] = ()
     password: bool = False
     idle_stop_s: Annotated[int, Field(ge=0, le=MAX_LEASE_S)] = 0
