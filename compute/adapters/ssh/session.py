@@ -1,0 +1,170 @@
+"""One SSH session into a leased container, by paramiko.
+
+The host key in the sealed credentials is the only one that is accepted. Each fault has an error of
+its own, because a probe must tell a closed port from a wrong host key, a refused key and a hang.
+"""
+
+import io
+import socket
+import time
+from base64 import b64decode
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import paramiko
+
+from compute.errors import Code, PeerError
+from compute.protocol.synapses import Credentials
+
+OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes of each stream that `run` keeps; a tenant may print for ever
+_CHUNK = 64 * 1024
+_POLL_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command left: its exit code and its output, cut at `OUTPUT_LIMIT`."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class SshSession:
+    """A logged-in session; synchronous, one thread at a time.
+
+    Args:
+        credentials: where to dial and which host key to accept.
+        private_key: OpenSSH private key file content of an ed25519 key.
+        timeout_s: limit of each step of connecting.
+
+    Raises:
+        PeerError: `SSH_FAILED` (with `data["fault"]` one of `port_closed`, `hang`, `protocol`,
+            `key_refused`) or `HOST_KEY`.
+    """
+
+    def __init__(
+        self, credentials: Credentials, private_key: str, *, timeout_s: float = 10.0
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._transport = _open(credentials, timeout_s)
+        try:
+            _check_host_key(self._transport, credentials.host_key)
+            key = paramiko.Ed25519Key.from_private_key(io.StringIO(private_key))
+            self._transport.auth_publickey(credentials.user, key)
+        except paramiko.AuthenticationException as error:
+            self.close()
+            raise _failed("the key was not accepted", "key_refused") from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.close()
+            raise _failed(f"the login broke off: {error}", "protocol") from error
+        except PeerError:
+            self.close()
+            raise
+        self._transport.set_keepalive(15)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = 30.0) -> CommandResult:
+        """Run a shell command and wait for its end.
+
+        Raises:
+            PeerError: `SSH_FAILED` when the connection breaks or the time is up.
+        """
+        try:
+            channel = self.channel(command, timeout_s=timeout_s)
+            with channel:
+                if stdin:
+                    channel.sendall(stdin)
+                channel.shutdown_write()
+                out, err = _drain(channel, time.monotonic() + timeout_s)
+                return CommandResult(channel.recv_exit_status(), out, err)
+        except TimeoutError as error:
+            raise _failed(f"no end of the command within {timeout_s:.0f} s", "hang") from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise _failed(f"the connection broke: {error}", "protocol") from error
+
+    def channel(self, command: str, *, timeout_s: float) -> paramiko.Channel:
+        """Start a command and give its channel: bytes to its input, bytes from its output."""
+        channel = self._transport.open_session(timeout=self._timeout_s)
+        channel.settimeout(timeout_s)
+        channel.exec_command(command)
+        return channel
+
+    def put(self, content: bytes, path: str) -> None:
+        """Write a file inside, readable by its owner only."""
+        quoted = "'" + path.replace("'", "'\\''") + "'"
+        result = self.run(f"umask 077 && cat > {quoted}", stdin=content)
+        if result.exit_code != 0:
+            raise _failed(f"a file could not be written inside: {result.stderr[:200]}", "protocol")
+
+    def close(self) -> None:
+        """Close the connection; safe to call twice."""
+        self._transport.close()
+
+
+def _open(credentials: Credentials, timeout_s: float) -> paramiko.Transport:
+    address = (credentials.host, credentials.port)
+    try:
+        connection = socket.create_connection(address, timeout=timeout_s)
+    except ConnectionRefusedError as error:
+        raise _failed(f"port {credentials.port} is closed", "port_closed") from error
+    except TimeoutError as error:
+        raise _failed(f"port {credentials.port} does not answer", "port_closed") from error
+    except OSError as error:
+        raise _failed(f"{credentials.host} cannot be reached: {error}", "port_closed") from error
+    connection.settimeout(timeout_s)
+    transport = paramiko.Transport(connection)
+    transport.banner_timeout = timeout_s
+    transport.handshake_timeout = timeout_s
+    transport.auth_timeout = timeout_s
+    kind = credentials.host_key.split()[0]
+    transport.get_security_options().key_types = [kind]
+    try:
+        transport.start_client(timeout=timeout_s)
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        transport.close()
+        text = str(error).lower()
+        if "no acceptable host key" in text or "incompatible" in text:
+            raise PeerError(Code.HOST_KEY, f"the server offers no {kind} key") from error
+        raise _failed(f"no SSH greeting: {error or 'it hangs'}", "hang") from error
+    return transport
+
+
+def _check_host_key(transport: paramiko.Transport, pinned: str) -> None:
+    offered = transport.get_remote_server_key().asbytes()
+    if offered != b64decode(pinned.split()[1]):
+        raise PeerError(Code.HOST_KEY)
+
+
+def _drain(channel: paramiko.Channel, until: float) -> tuple[str, str]:
+    """Read both streams to their end, keeping the first `OUTPUT_LIMIT` bytes of each."""
+    out, err = bytearray(), bytearray()
+    while True:
+        ended = channel.exit_status_ready() and channel.eof_received
+        if channel.recv_ready():
+            out += channel.recv(_CHUNK)[: max(0, OUTPUT_LIMIT - len(out))]
+        elif channel.recv_stderr_ready():
+            err += channel.recv_stderr(_CHUNK)[: max(0, OUTPUT_LIMIT - len(err))]
+        elif ended:
+            return out.decode(errors="replace"), err.decode(errors="replace")
+        elif channel.closed:
+            raise EOFError
+        elif time.monotonic() > until:
+            raise TimeoutError
+        else:
+            time.sleep(_POLL_S)
+
+
+def _failed(detail: str, fault: str) -> PeerError:
+    return PeerError(Code.SSH_FAILED, detail, data={"fault": fault})

@@ -1,0 +1,110 @@
+"""Runs named checks one after the other, timing each and turning errors into outcomes."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from compute.errors import Code, ComputeError
+from compute.probes.report import Check, Outcome
+
+# Faults that say something about our side, the chain or the clock, never about the miner.
+OURS = frozenset(
+    {
+        Code.CHAIN_AWAY,
+        Code.CHAIN_RATE_LIMITED,
+        Code.CHAIN_REFUSED,
+        Code.STALE,
+        Code.REPLAYED,
+        Code.WALLET_MISSING,
+        Code.NOT_REGISTERED,
+        Code.DENIED,
+        Code.RATE_LIMITED,
+        Code.ADDRESS_REFUSED,
+        Code.STORAGE_FAILED,
+        Code.USAGE,
+        Code.PROBE_INCONCLUSIVE,
+    }
+)
+
+
+class StopProbeError(Exception):
+    """Raised inside a step when nothing after it makes sense."""
+
+
+class Steps:
+    """Collects checks as they are made.
+
+    Args:
+        progress: told each check as it ends.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[Check], None] = lambda _check: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.checks: list[Check] = []
+        self._progress = progress
+        self._clock = clock
+
+    def add(self, check: Check) -> None:
+        """Record a finished check."""
+        self.checks.append(check)
+        self._progress(check)
+
+    @asynccontextmanager
+    async def step(self, name: str, *, fatal: bool = False) -> AsyncIterator["StepNote"]:
+        """Make one check: it passes unless an error leaves the block or the note says otherwise.
+
+        Args:
+            name: of the check.
+            fatal: whether later checks make no sense after a failure: `StopProbeError` is raised.
+        """
+        begun = self._clock()
+        note = StepNote()
+        try:
+            yield note
+        except ComputeError as error:
+            outcome = Outcome.INCONCLUSIVE if error.code in OURS else Outcome.FAIL
+            fault = error.data.get("fault")
+            note.say(outcome, str(error), fault or error.code.spec.slug, error.hint)
+        took = self._clock() - begun
+        self.add(
+            Check(
+                name=name,
+                outcome=note.outcome,
+                reason=note.reason,
+                code=note.code,
+                remedy=note.remedy,
+                seconds=round(took, 4),
+            )
+        )
+        if fatal and note.outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
+            raise StopProbeError(name)
+
+
+class StepNote:
+    """What a step says about itself while it runs."""
+
+    def __init__(self) -> None:
+        self.outcome = Outcome.PASS
+        self.reason = ""
+        self.code = ""
+        self.remedy = ""
+
+    def say(self, outcome: Outcome, reason: str, code: str = "", remedy: str = "") -> None:
+        """Set the outcome and its reason."""
+        self.outcome, self.reason, self.code, self.remedy = outcome, reason, code, remedy
+
+    def passed(self, reason: str) -> None:
+        """Pass, saying what was seen."""
+        self.say(Outcome.PASS, reason)
+
+    def fail(self, reason: str, code: str, remedy: str = "") -> None:
+        """Fail, saying what was seen and what to do."""
+        self.say(Outcome.FAIL, reason, code, remedy)
+
+    def warn(self, reason: str, code: str = "", remedy: str = "") -> None:
+        """Warn, saying what was seen."""
+        self.say(Outcome.WARN, reason, code, remedy)

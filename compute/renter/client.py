@@ -1,0 +1,246 @@
+"""Rents from a miner: asks, opens the sealed credentials, and operates with proof of possession."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from compute.crypto import envelope, possession
+from compute.domain.lease import LeaseKind
+from compute.domain.metagraph import Metagraph
+from compute.domain.requirement import Requirement
+from compute.errors import Code, ComputeError, LeaseError, PeerError
+from compute.protocol.dendrite import Answer, Dendrite, Peer
+from compute.protocol.synapses import (
+    ALLOCATE,
+    LEASE,
+    SPECS,
+    AllocateReply,
+    AllocateRequest,
+    Credentials,
+    LeaseAction,
+    LeaseArguments,
+    LeaseReply,
+    LeaseRequest,
+    SpecsReply,
+    SpecsRequest,
+)
+from compute.renter.book import LeaseBook, LeaseRecord, new_keys
+
+REQUEST_FILE = "request.json"
+RECEIPT_FILE = "receipt.json"
+NEVER_ARRIVED = (Code.PEER_AWAY, Code.ADDRESS_REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a renter wants, in his own words; see `AllocateRequest` for each field."""
+
+    duration_s: int
+    requirement: Requirement = Requirement()
+    kind: LeaseKind = LeaseKind.RENTAL
+    image: str = ""
+    dockerfile: str = ""
+    ports: tuple[int, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    managers: tuple[str, ...] = ()
+    idle_stop_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One miner's answer to `Specs`: what it claims, and how fast it answered."""
+
+    uid: int
+    peer: Peer
+    specs: SpecsReply
+    elapsed_s: float
+
+    def fits(self, wanted: Requirement) -> bool:
+        """Whether the claim says that the requirement is free now."""
+        free = self.specs.free
+        gpus = [
+            gpu
+            for host in self.specs.hosts
+            for gpu in host.gpus
+            if wanted.gpu_model.lower() in gpu.model.lower()
+            and gpu.memory_mib >= wanted.gpu_memory_mib
+        ]
+        return (
+            free.leases > 0
+            and min(free.gpus, len(gpus)) >= wanted.gpus
+            and free.cpus >= wanted.cpus
+            and free.memory_mib >= wanted.memory_mib
+            and free.disk_mib >= wanted.disk_mib
+        )
+
+
+class Renter:
+    """The renter's side of a lease.
+
+    Args:
+        dendrite: signs with the hotkey that the miner admits.
+        book: where keys and records are kept.
+        hotkey: address (ss58) of that hotkey; credentials are bound to it.
+        netuid: subnet that the records belong to.
+        now: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        dendrite: Dendrite,
+        book: LeaseBook,
+        *,
+        hotkey: str,
+        netuid: int,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._dendrite = dendrite
+        self._book = book
+        self._hotkey = hotkey
+        self._netuid = netuid
+        self._now = now
+
+    async def offers(self, metagraph: Metagraph) -> tuple[list[Offer], dict[int, ComputeError]]:
+        """Ask every miner that announces an axon; gives offers and, by UID, what went wrong."""
+        asked = [neuron for neuron in metagraph.neurons if neuron.axon]
+
+        async def ask(uid: int, hotkey: str, axon: str) -> Offer | tuple[int, ComputeError]:
+            try:
+                peer = Peer.parse(hotkey, axon)
+                answer = await self._dendrite.call(peer, SPECS, SpecsRequest())
+            except ComputeError as error:
+                return uid, error
+            return Offer(uid, peer, answer.reply, answer.elapsed_s)
+
+        results = await asyncio.gather(*(ask(n.uid, n.hotkey, n.axon or "") for n in asked))
+        offers = [item for item in results if isinstance(item, Offer)]
+        faults = dict(item for item in results if not isinstance(item, Offer))
+        return sorted(offers, key=lambda offer: offer.uid), faults
+
+    async def quote(self, peer: Peer, wish: Wish) -> AllocateReply:
+        """Ask whether a wish could be had from this miner now; nothing is reserved."""
+        keys = await asyncio.to_thread(new_keys)
+        request = _request(wish, keys.public_pem, keys.ssh.public, f"quote-{uuid4().hex}")
+        answer = await self._dendrite.call(
+            peer, ALLOCATE, request.model_copy(update={"checking": True})
+        )
+        return answer.reply
+
+    async def up(self, peer: Peer, wish: Wish, *, name: str = "", trace: str = "") -> LeaseRecord:
+        """Lease from a miner and open the credentials.
+
+        The keys and the idempotency key are on disk before the request leaves; if the answer is
+        lost, `resume` asks again and gets the same lease.
+
+        Raises:
+            ComputeError: the miner's own refusal, or a `PeerError` when it did not answer rightly.
+        """
+        record = LeaseRecord(
+            name=name or self._book.new_name(),
+            miner=peer.hotkey,
+            address=peer.address,
+            idempotency_key=f"up-{uuid4().hex}",
+            netuid=self._netuid,
+            created_at=self._now(),
+        )
+        keys = await asyncio.to_thread(self._book.open, record)
+        request = _request(wish, keys.public_pem, keys.ssh.public, record.idempotency_key)
+        self._book.attach(record.name, REQUEST_FILE, request.model_dump_json())
+        try:
+            answer = await self._dendrite.call(peer, ALLOCATE, request, trace=trace or None)
+        except ComputeError as error:
+            if not isinstance(error, PeerError) or error.code in NEVER_ARRIVED:
+                self._book.forget(record.name)
+            raise
+        return self._opened(record, answer)
+
+    async def resume(self, record: LeaseRecord) -> LeaseRecord:
+        """Ask again for a lease whose answer was lost; the same request gives the same lease."""
+        text = self._book.attached(record.name, REQUEST_FILE)
+        request = AllocateRequest.model_validate_json(text)
+        peer = Peer.parse(record.miner, record.address)
+        return self._opened(record, await self._dendrite.call(peer, ALLOCATE, request))
+
+    def _opened(self, record: LeaseRecord, answer: Answer[AllocateReply]) -> LeaseRecord:
+        reply = answer.reply
+        keys = self._book.keys(record.name)
+        bound_to = envelope.context(reply.lease_id, record.miner, self._hotkey)
+        content = envelope.unseal(reply.credentials, keys.rsa, bound_to)
+        credentials = Credentials.model_validate_json(content)
+        if credentials.lease_id != reply.lease_id:
+            raise LeaseError(Code.CREDENTIALS, "they are of another lease")
+        record = record.model_copy(update={"credentials": credentials})
+        self._book.save(record)
+        self._book.attach(record.name, RECEIPT_FILE, answer.receipt.to_json())
+        return record
+
+    async def operate(
+        self, record: LeaseRecord, action: LeaseAction, arguments: LeaseArguments | None = None
+    ) -> LeaseReply:
+        """Do something with a lease, proving possession of its key.
+
+        Raises:
+            ComputeError: the miner's own refusal, or a `PeerError`.
+        """
+        arguments = arguments or LeaseArguments()
+        keys = self._book.keys(record.name)
+        nonce = time.time_ns()
+        signed = possession.statement(record.lease_id, action, arguments.digest(), nonce)
+        request = LeaseRequest(
+            lease_id=record.lease_id,
+            action=action,
+            arguments=arguments,
+            nonce=nonce,
+            proof=possession.prove(keys.rsa, signed),
+        )
+        peer = Peer.parse(record.miner, record.address)
+        reply = (await self._dendrite.call(peer, LEASE, request)).reply
+        if reply.lease_id != record.lease_id:
+            raise PeerError(Code.PEER_INVALID, "the answer is about another lease")
+        self._remember(record, reply)
+        return reply
+
+    def _remember(self, record: LeaseRecord, reply: LeaseReply) -> None:
+        """Keep a new deadline, and that a lease has ended."""
+        credentials = record.credentials
+        over = reply.ended_at is not None
+        if credentials and (over != record.ended or credentials.expires_at != reply.expires_at):
+            credentials = credentials.model_copy(update={"expires_at": reply.expires_at})
+            self._book.save(record.model_copy(update={"credentials": credentials, "ended": over}))
+
+    async def down(self, record: LeaseRecord) -> LeaseReply:
+        """Release a lease; a lease that is over already is no error."""
+        return await self.operate(record, LeaseAction.RELEASE)
+
+
+def best(offers: Iterable[Offer], wanted: Requirement) -> Offer:
+    """The fitting offer with the quickest answer.
+
+    Raises:
+        LeaseError: `NO_CAPACITY` when no offer fits.
+    """
+    fitting = [offer for offer in offers if offer.fits(wanted)]
+    if not fitting:
+        raise LeaseError(Code.NO_CAPACITY, "no miner says that it has this free")
+    return min(fitting, key=lambda offer: offer.elapsed_s)
+
+
+def _request(wish: Wish, public_pem: str, ssh_public: str, key: str) -> AllocateRequest:
+    return AllocateRequest.model_validate(
+        {
+            "idempotency_key": key,
+            "kind": wish.kind,
+            "requirement": wish.requirement,
+            "duration_s": wish.duration_s,
+            "renter_public_key": public_pem,
+            "ssh_public_key": ssh_public,
+            "image": wish.image,
+            "dockerfile": wish.dockerfile,
+            "ports": wish.ports,
+            "environment": wish.environment,
+            "managers": wish.managers,
+            "idle_stop_s": wish.idle_stop_s,
+        }
+    )
