@@ -26,7 +26,28 @@ from compute.protocol.synapses import Credentials
 KEY_BITS = 3072
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,40}$")
 _WORDS = tuple(
-    ["amber", "basalt", "cedar", "delta", "ember", "fjord", "grove", "heron", "iris", "juniper", "kestrel", "lagoon", "maple", "nimbus", "opal", "pine", "quartz", "raven", "slate", "tundra"]
+    [
+        "amber",
+        "basalt",
+        "cedar",
+        "delta",
+        "ember",
+        "fjord",
+        "grove",
+        "heron",
+        "iris",
+        "juniper",
+        "kestrel",
+        "lagoon",
+        "maple",
+        "nimbus",
+        "opal",
+        "pine",
+        "quartz",
+        "raven",
+        "slate",
+        "tundra",
+    ]
 )
 
 

@@ -1,0 +1,42 @@
+"""Settings of whoever rents or probes: the `compute` command and `neurons/miner_checker.py`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from compute.settings.common import Names, NeuronSettings
+
+
+def default_config() -> Path:
+    """`$XDG_CONFIG_HOME/compute/config.yaml`, or the same under `~/.config`."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "compute" / "config.yaml"
+
+
+class RenterSettings(NeuronSettings):
+    """Rents and operates on leases."""
+
+    private_addresses: bool = Field(
+        False,  # noqa: FBT003
+        description="call miners that announce loopback or private addresses (your own network)",
+    )
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        90.0, description="limit in seconds of one call to a miner"
+    )
+
+
+class CheckerSettings(RenterSettings):
+    """Probes miners: leases from each, logs in, checks, proves, releases, and sees that it is gone."""
+
+    miners: Names = Field((), description="UIDs or hotkeys to probe; none probes all of them")
+    every: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="seconds between rounds; 0 probes once"
+    )
+    json_file: str = Field("", description="also write the reports here as JSON; - for output")
+    duration_s: Annotated[int, Field(ge=10, le=3600)] = Field(
+        120, description="length of a probe lease in seconds"
+    )
+    proof: bool = Field(True, description="run the proof of hardware inside the lease")  # noqa: FBT003
+    parallel: Annotated[int, Field(ge=1, le=64)] = Field(4, description="miners probed at once")
