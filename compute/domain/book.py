@@ -1,0 +1,186 @@
+"""The evidence of a window, folded by miner: what scoring and rounds look things up in.
+
+Folding is incremental, so that a validator adds each record as it is written, and replay adds the
+same records from a file. What a score may read is cut to the window only when it is read: two
+books that hold the same window answer the same, whatever else they hold.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from compute.domain.evidence import EvidenceKind, Outcome, Reason, Record
+from compute.domain.measurement import (
+    PenaltyContent,
+    PingContent,
+    ProofContent,
+    ProvenGpu,
+    ScoresContent,
+    SpecsContent,
+    WeightsContent,
+)
+
+
+class Check(NamedTuple):
+    """One conclusive or inconclusive measurement, compactly."""
+
+    seq: int
+    block: int
+    kind: EvidenceKind
+    outcome: Outcome
+    reason: Reason
+
+
+class Proof(NamedTuple):
+    """One proof with what it showed."""
+
+    seq: int
+    block: int
+    outcome: Outcome
+    reason: Reason
+    gpus: tuple[ProvenGpu, ...]
+
+
+class Claim(NamedTuple):
+    """The latest claims of a miner."""
+
+    seq: int
+    block: int
+    outcome: Outcome
+    reason: Reason
+    content: SpecsContent
+
+
+class Penalty(NamedTuple):
+    """A penalty as last written."""
+
+    seq: int
+    block: int
+    content: PenaltyContent
+
+
+_ItemT = TypeVar("_ItemT", Claim, Proof)
+
+
+@dataclass
+class MinerBook:
+    """Everything that a window holds about one miner, oldest first."""
+
+    checks: deque[Check] = field(default_factory=deque)
+    proofs: deque[Proof] = field(default_factory=deque)
+    claims: deque[Claim] = field(default_factory=deque)
+    penalties: dict[str, Penalty] = field(default_factory=dict)
+
+    def latest(self, kind: EvidenceKind, start: int) -> Check | None:
+        """The newest conclusive check of a kind after block `start`."""
+        for check in reversed(self.checks):
+            if check.block <= start:
+                return None
+            if check.kind is kind and check.outcome is not Outcome.INCONCLUSIVE:
+                return check
+        return None
+
+    def claim(self, start: int) -> Claim | None:
+        """The newest conclusive claim after block `start`."""
+        return _newest(self.claims, start)
+
+    def proof(self, start: int) -> Proof | None:
+        """The newest conclusive proof after block `start`."""
+        return _newest(self.proofs, start)
+
+    def held_since(self, start: int) -> dict[str, int]:
+        """GPU to the seq of the proof since which it was proven without a break."""
+        held: dict[str, int] = {}
+        for proof in self.proofs:
+            if proof.block > start and proof.outcome is not Outcome.INCONCLUSIVE:
+                proven = {gpu.gpu for gpu in proof.gpus if gpu.credit_ppm > 0}
+                held = {gpu: held.get(gpu, proof.seq) for gpu in proven}
+        return held
+
+
+def _newest(items: "deque[_ItemT]", start: int) -> "_ItemT | None":
+    for item in reversed(items):
+        if item.block <= start:
+            return None
+        if item.outcome is not Outcome.INCONCLUSIVE:
+            return item
+    return None
+
+
+@dataclass
+class Book:
+    """Everything that scoring reads, folded from records in order.
+
+    Attributes:
+        miners: by hotkey.
+        scores: newest record of each other challenge, with its block.
+        weights: the newest vector that was written.
+        head: seq of the newest record folded in.
+    """
+
+    miners: dict[str, MinerBook] = field(default_factory=dict)
+    scores: dict[str, tuple[int, ScoresContent]] = field(default_factory=dict)
+    weights: WeightsContent | None = None
+    head: int = 0
+
+    def miner(self, hotkey: str) -> MinerBook:
+        """What is known of a miner; an empty book for a stranger."""
+        return self.miners.get(hotkey) or MinerBook()
+
+    def add(self, record: Record) -> None:
+        """Fold in the next record.
+
+        Raises:
+            ValueError: when it is not newer than the last, or its content is not of its kind.
+        """
+        if record.seq <= self.head:
+            raise ValueError(f"record {record.seq} is already in the book")
+        self._fold(record)
+        self.head = record.seq
+
+    def extend(self, records: Iterable[Record]) -> "Book":
+        """Fold in several records; returns itself."""
+        for record in records:
+            self.add(record)
+        return self
+
+    def prune(self, start: int) -> None:
+        """Forget what is not after block `start`."""
+        for hotkey, book in list(self.miners.items()):
+            for items in (book.checks, book.proofs, book.claims):
+                while items and items[0].block <= start:
+                    items.popleft()
+            expired = [k for k, v in book.penalties.items() if v.content.until_block <= start]
+            for name in expired:
+                del book.penalties[name]
+            if not (book.checks or book.proofs or book.claims or book.penalties):
+                del self.miners[hotkey]
+
+    def _fold(self, record: Record) -> None:
+        if record.kind is EvidenceKind.SCORES:
+            scores = ScoresContent.model_validate(record.content)
+            self.scores[scores.challenge] = (record.block, scores)
+        elif record.kind is EvidenceKind.WEIGHTS:
+            self.weights = WeightsContent.model_validate(record.content)
+        else:
+            self._fold_miner(record, self.miners.setdefault(record.miner, MinerBook()))
+
+    def _fold_miner(self, record: Record, book: MinerBook) -> None:
+        seq, block = record.seq, record.block
+        if record.kind is EvidenceKind.PENALTY:
+            penalty = PenaltyContent.model_validate(record.content)
+            book.penalties[penalty.penalty] = Penalty(seq, block, penalty)
+            return
+        if record.kind is EvidenceKind.PROOF:
+            gpus = ProofContent.model_validate(record.content).gpus
+            book.proofs.append(Proof(seq, block, record.outcome, record.reason, gpus))
+        elif record.kind is EvidenceKind.SPECS:
+            claim = SpecsContent.model_validate(record.content)
+            book.claims.append(Claim(seq, block, record.outcome, record.reason, claim))
+        elif record.kind is EvidenceKind.PING:
+            PingContent.model_validate(record.content)
+        book.checks.append(Check(seq, block, record.kind, record.outcome, record.reason))
+
+    def __iter__(self) -> Iterator[tuple[str, MinerBook]]:
+        return iter(self.miners.items())
