@@ -1,1 +1,1 @@
-"""Tables, migrations and repositories."""
+"""Tables, migrations and repositories; SQLite by default, any SQLAlchemy URL by configuration."""

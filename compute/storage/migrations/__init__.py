@@ -1,0 +1,1 @@
+"""Histories of the databases: one folder of revisions for each role, one environment for both."""
