@@ -1,4 +1,4 @@
-"""How the command speaks: data on standard output, progress on standard error, one error envelope."""
+"""How the command speaks: data on stdout, progress on stderr, one error envelope."""
 
 import json
 import sys

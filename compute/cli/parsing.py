@@ -1,6 +1,7 @@
 """What a person types, turned into numbers: durations and sizes."""
 
 import re
+from collections.abc import Iterable
 
 from compute.errors import UsageError
 
@@ -25,3 +26,14 @@ def mebibytes(text: str) -> int:
     if match is None:
         raise UsageError(f"'{text}' is not a size", hint="write 512m, 8g or 1t")
     return round(float(match[1]) * _MEBIBYTES[match[2]])
+
+
+def assignments(texts: Iterable[str]) -> dict[str, str]:
+    """`NAME=VALUE` texts as a mapping; raises `UsageError` for one without a name."""
+    found = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not name or not separator:
+            raise UsageError(f"'{text}' is not NAME=VALUE")
+        found[name] = value
+    return found

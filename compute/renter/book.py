@@ -25,29 +25,9 @@ from compute.protocol.synapses import Credentials
 
 KEY_BITS = 3072
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,40}$")
-_WORDS = tuple(
-    [
-        "amber",
-        "basalt",
-        "cedar",
-        "delta",
-        "ember",
-        "fjord",
-        "grove",
-        "heron",
-        "iris",
-        "juniper",
-        "kestrel",
-        "lagoon",
-        "maple",
-        "nimbus",
-        "opal",
-        "pine",
-        "quartz",
-        "raven",
-        "slate",
-        "tundra",
-    ]
+_WORDS = (
+    *("amber", "basalt", "cedar", "delta", "ember", "fjord", "grove", "heron", "iris", "juniper"),
+    *("kestrel", "lagoon", "maple", "nimbus", "opal", "pine", "quartz", "raven", "slate", "tundra"),
 )
 
 
@@ -197,6 +177,13 @@ class LeaseBook:
         if not isinstance(private, RSAPrivateKey):
             raise LeaseError(Code.BAD_KEY, f"the key of '{name}' is not RSA")
         return LeaseKeys(private, ssh)
+
+    def replace_ssh_key(self, name: str, keys: sshkeys.SshKeyPair) -> None:
+        """Put a new SSH key in the place of a lease's old one."""
+        folder = self.folder(name)
+        _write(folder / "id_ed25519", keys.private.encode())
+        _write(folder / "id_ed25519.pub", f"{keys.public}\n".encode())
+        (folder / "id_ed25519.new").unlink(missing_ok=True)
 
     def all(self) -> list[LeaseRecord]:
         """Every record, oldest first; a damaged one is left out."""

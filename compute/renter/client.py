@@ -38,7 +38,7 @@ class Wish:
     """What a renter wants, in his own words; see `AllocateRequest` for each field."""
 
     duration_s: int
-    requirement: Requirement = Requirement()
+    requirement: Requirement = field(default_factory=Requirement)
     kind: LeaseKind = LeaseKind.RENTAL
     image: str = ""
     dockerfile: str = ""
@@ -101,6 +101,11 @@ class Renter:
         self._hotkey = hotkey
         self._netuid = netuid
         self._now = now
+
+    @property
+    def book(self) -> LeaseBook:
+        """Where keys and records are kept."""
+        return self._book
 
     async def offers(self, metagraph: Metagraph) -> tuple[list[Offer], dict[int, ComputeError]]:
         """Ask every miner that announces an axon; gives offers and, by UID, what went wrong."""

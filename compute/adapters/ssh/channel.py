@@ -1,6 +1,7 @@
 """Carries a proof session to a program inside a lease, over an SSH channel's standard streams."""
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Self
 
@@ -49,7 +50,8 @@ class SshProverChannel:
         """Read exactly n bytes of the prover's standard output.
 
         Raises:
-            PeerError: `PEER_LATE` after `timeout_s`; `PEER_INVALID` when the prover ends first.
+            TimeoutError: they did not come within `timeout_s`.
+            PeerError: `PEER_INVALID` when the prover ends first.
         """
         return await asyncio.to_thread(self._receive, n, timeout_s)
 
@@ -72,15 +74,23 @@ class SshProverChannel:
 
     def _receive(self, n: int, timeout_s: float) -> bytes:
         channel = self._open()
-        channel.settimeout(timeout_s)
+        until = time.monotonic() + timeout_s
         got = bytearray()
-        try:
-            while len(got) < n:
-                chunk = channel.recv(n - len(got))
-                if not chunk:
-                    said = channel.recv_stderr(500).decode(errors="replace")
-                    raise PeerError(Code.PEER_INVALID, f"the prover ended early: {said.strip()}")
-                got += chunk
-        except TimeoutError as error:
-            raise PeerError(Code.PEER_LATE, "the prover did not answer in time") from error
+        while len(got) < n:
+            channel.settimeout(max(0.001, until - time.monotonic()))
+            chunk = channel.recv(n - len(got))
+            if not chunk:
+                raise PeerError(
+                    Code.PEER_INVALID, f"the prover ended early: {_last_words(channel)}"
+                )
+            got += chunk
         return bytes(got)
+
+
+def _last_words(channel: paramiko.Channel) -> str:
+    """What the prover wrote to standard error, if anything."""
+    channel.settimeout(1.0)
+    try:
+        return channel.recv_stderr(500).decode(errors="replace").strip()
+    except TimeoutError:
+        return ""

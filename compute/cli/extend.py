@@ -1,0 +1,32 @@
+"""`compute extend`: a later deadline."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from compute.cli import parsing
+from compute.cli.names import Name
+from compute.cli.output import duration
+from compute.cli.session import context, run
+from compute.protocol.synapses import LeaseAction, LeaseArguments
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("extend")(extend)
+
+
+def extend(
+    ctx: typer.Context,
+    name: Name,
+    by: Annotated[str, typer.Argument(help="How much longer: 30m, 2h.")],
+) -> None:
+    """Move a lease's deadline, within the miner's longest lease."""
+    here = context(ctx)
+    record = here.book.get(name)
+    arguments = LeaseArguments(duration_s=parsing.seconds(by))
+    reply = run(here, lambda s: s.renter.operate(record, LeaseAction.EXTEND, arguments))
+    here.output.data(
+        reply, text=f"{record.name} has {duration(reply.expires_at - time.time())} left"
+    )

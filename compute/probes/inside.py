@@ -1,0 +1,92 @@
+"""Checks made from inside a leased container, over SSH."""
+
+from compute.adapters.ssh.session import SshSession
+from compute.domain.requirement import Requirement
+from compute.errors import Code, ProbeError
+from compute.probes.steps import StepNote
+
+MEMORY_SLACK = 1.02  # engines round a limit up to whole pages
+_LIMITS = """
+echo cpus $(nproc)
+for f in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do
+  [ -r $f ] && echo memory $(cat $f) && break; done
+for f in /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max; do
+  [ -r $f ] && echo pids $(cat $f) && break; done
+echo nnp $(sed -n 's/^NoNewPrivs:[[:space:]]*//p' /proc/self/status)
+"""
+_DIAL = (
+    'timeout {limit} python3 -c "import socket; '
+    "socket.create_connection(('{host}', {port}), {limit}).close()\" 2>/dev/null"
+)
+METADATA = "169.254.169.254"
+
+
+def command(session: SshSession, _wanted: Requirement, note: StepNote) -> None:
+    """A command runs and its output and exit code come back."""
+    result = session.run("printf '%s' \"$((6*7))\"; exit 3", timeout_s=15)
+    if (result.exit_code, result.stdout) != (3, "42"):
+        raise ProbeError(
+            Code.PROBE_FAILED,
+            f"a command answered {result.stdout[:50]!r} with exit code {result.exit_code}",
+            data={"fault": "command"},
+        )
+    note.passed("output and exit code are right")
+
+
+def gpus(session: SshSession, wanted: Requirement, note: StepNote) -> None:
+    """As many GPUs are visible as were granted, and no more."""
+    result = session.run("command -v nvidia-smi >/dev/null && nvidia-smi -L", timeout_s=30)
+    lines = [line for line in result.stdout.splitlines() if line.startswith("GPU ")]
+    if len(lines) != wanted.gpus:
+        raise ProbeError(
+            Code.PROBE_FAILED,
+            f"{len(lines)} GPUs inside, {wanted.gpus} were leased",
+            data={"fault": "gpu_count"},
+            hint="check the container toolkit on the miner and what else holds its GPUs",
+        )
+    note.passed(f"{len(lines)} GPUs inside, as leased")
+
+
+def limits(session: SshSession, wanted: Requirement, note: StepNote) -> None:
+    """CPU, memory and process limits are applied to the container."""
+    output = session.run(_LIMITS, timeout_s=15).stdout
+    found = dict(line.split(maxsplit=1) for line in output.splitlines() if " " in line)
+    wrong = []
+    if found.get("cpus") != str(wanted.cpus):
+        wrong.append(f"{found.get('cpus')} CPUs instead of {wanted.cpus}")
+    memory = found.get("memory", "max")
+    if not memory.isdigit() or int(memory) > wanted.memory_mib * 2**20 * MEMORY_SLACK:
+        wrong.append(f"memory limit {memory} instead of {wanted.memory_mib} MiB")
+    if not found.get("pids", "max").isdigit():
+        wrong.append("no limit of processes")
+    if wrong:
+        raise ProbeError(
+            Code.PROBE_FAILED,
+            "; ".join(wrong),
+            data={"fault": "limits"},
+            hint="check that the engine applies cgroup limits on the miner",
+        )
+    note.passed(f"{wanted.cpus} CPUs, {wanted.memory_mib} MiB, {found['pids']} processes")
+
+
+def isolation(session: SshSession, _wanted: Requirement, note: StepNote) -> None:
+    """Link-local metadata and the engine's host are out of reach."""
+    gateway = session.run(
+        "python3 -c \"print('.'.join(str(b) for b in reversed(bytes.fromhex("
+        "[l.split()[2] for l in open('/proc/net/route') if l.split()[1] == '00000000'][0]))))\"",
+        timeout_s=15,
+    ).stdout.strip()
+    targets = [(METADATA, 80), *((gateway, port) for port in (22, 2375, 2376) if gateway)]
+    open_ones = [
+        f"{host}:{port}"
+        for host, port in targets
+        if session.run(_DIAL.format(host=host, port=port, limit=2), timeout_s=15).exit_code == 0
+    ]
+    if open_ones:
+        raise ProbeError(
+            Code.PROBE_FAILED,
+            f"reachable from inside: {', '.join(open_ones)}",
+            data={"fault": "isolation"},
+            hint="check the firewall rules that the miner sets for its bridge",
+        )
+    note.passed("host and metadata are out of reach")
