@@ -36,6 +36,7 @@ def load(
     *,
     prog: str,
     environ: Mapping[str, str] | None = None,
+    fallback: Path | None = None,
 ) -> SettingsT:
     """Read settings for one role.
 
@@ -44,6 +45,7 @@ def load(
         argv: arguments without the program's name.
         prog: name shown in help and errors.
         environ: environment; the process's own when None.
+        fallback: YAML file that is read when no other was named and it exists.
 
     Raises:
         UsageError: for an unknown flag or key, an unreadable file, or a value out of bounds.
@@ -51,6 +53,8 @@ def load(
     environ = os.environ if environ is None else environ
     flags = vars(_parser(model, prog).parse_args(list(argv)))
     config = flags.pop("config", None) or environ.get(f"{PREFIX}_CONFIG")
+    if not config and fallback is not None and fallback.exists():
+        config = str(fallback)
     merged: dict[str, Any] = _yaml(Path(config)) if config else {}
     for path, _ in leaves(model):
         if (value := environ.get(variable(path))) is not None:

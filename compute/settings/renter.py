@@ -28,7 +28,7 @@ class RenterSettings(NeuronSettings):
 
 
 class CheckerSettings(RenterSettings):
-    """Probes miners: leases from each, logs in, checks, proves, releases, and sees that it is gone."""
+    """Probes miners: leases, logs in, checks, proves, releases, and sees that it is gone."""
 
     miners: Names = Field((), description="UIDs or hotkeys to probe; none probes all of them")
     every: Annotated[float, Field(ge=0)] = Field(
