@@ -144,7 +144,7 @@ def _obtain_base(
 ) -> Origin:
     """Have the base in the engine, or decide to do without one."""
     with contextlib.suppress(ImageNotFound):
-        client.api.inspect_image(base)
+        client.images.get(base)
         return Origin.HELD
     if not settings.use_registry or not registry_answers(client, base):
         progress("base image: no image registry answers")
@@ -152,7 +152,7 @@ def _obtain_base(
     progress(f"base image: pulling {base}")
     try:
         client.api.pull(base)
-        client.api.inspect_image(base)
+        client.images.get(base)
     except DockerException as error:
         progress(f"base image: the pull failed ({type(error).__name__})")
         return Origin.BOOTSTRAPPED
@@ -260,7 +260,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _patient(client: docker.DockerClient, timeout_s: float) -> Iterator[None]:
+def _patient(client: docker.DockerClient, timeout_s: int) -> Iterator[None]:
     """Let the engine take its time over one long call."""
     before, client.api.timeout = client.api.timeout, timeout_s
     try:

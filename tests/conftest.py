@@ -1,0 +1,86 @@
+"""What every test may ask for: a home of its own, and a real container engine.
+
+The engine is the one that `DOCKER_HOST` names, the system's, or a private one that is started
+for the session and stopped after it.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import docker
+import pytest
+
+from compute.adapters.engine.baseimage import BaseImage, BaseImageSettings, ensure_base_image
+from compute.adapters.engine.private import hold_engine
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+_ENGINE_TIMEOUT_S = 120
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let SIGTERM end the session as Ctrl-C does, with every fixture torn down."""
+    del config
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home folder for the session, so that no test reads or writes the person's own."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def engine_state() -> Path:
+    """The state folder of the session's engine and base image."""
+    return Path(os.environ.get("COMPUTE_STATE", str(CHECKOUT / ".state")))
+
+
+@pytest.fixture(scope="session")
+def docker_host(engine_state: Path, report_line: Callable[[str], None]) -> Iterator[str]:
+    """Address of a real engine; `DOCKER_HOST` says the same to processes that tests start."""
+    with (
+        hold_engine(engine_state, os.environ, report_line) as found,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("DOCKER_HOST", found.docker_host)
+        yield found.docker_host
+
+
+@pytest.fixture(scope="session")
+def engine_client(docker_host: str) -> Iterator[docker.DockerClient]:
+    """A client of the session's engine."""
+    client = docker.DockerClient(base_url=docker_host, timeout=_ENGINE_TIMEOUT_S)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def base_image(
+    engine_client: docker.DockerClient, engine_state: Path, report_line: Callable[[str], None]
+) -> BaseImage:
+    """The base image in the session's engine, made if it is not there yet."""
+    settings = BaseImageSettings(state=engine_state)
+    return ensure_base_image(engine_client, settings, report_line)
+
+
+@pytest.fixture(scope="session")
+def report_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Prints a line past pytest's capture: preparing an engine may take minutes."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def write(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{line}", flush=True)  # noqa: T201 -- progress for a person
+
+    return write
