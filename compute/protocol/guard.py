@@ -1,0 +1,203 @@
+"""The HTTP server's connection, with the limits that uvicorn does not have.
+
+uvicorn's parser and request cycle are used as they are. What is added: a time limit for the head
+and for the body, a size limit for the head, limits on open connections in all and for each address,
+an end to connections that neither send nor read, and an answer of our own form to what is not HTTP.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from compute.errors import AdmissionError, Code
+from compute.protocol.limits import MIB, Limits
+
+_QUIET = logging.getLogger("compute.axon.http")
+_QUIET.setLevel(logging.ERROR)  # strangers who send rubbish fill no log
+
+Refusal = Callable[[AdmissionError], bytes]
+"""A whole HTTP answer for an error that is met before a request is understood."""
+
+
+class Doorkeeper:
+    """What all connections of one server share.
+
+    Args:
+        limits: see `compute.protocol.limits`.
+        refusal: writes an answer.
+    """
+
+    def __init__(self, limits: Limits, refusal: Refusal) -> None:
+        self.limits = limits
+        self.refusal = refusal
+        self.state = ServerState()
+        self._by_address: Counter[str] = Counter()
+        self.empty = asyncio.Event()  # no connection is open
+        self.empty.set()
+
+    def enter(self, address: str) -> bool:
+        """Count a connection in; False when there are too many."""
+        crowded = len(self.state.connections) > self.limits.connections  # the new one included
+        if crowded or self._by_address[address] >= self.limits.connections_per_address:
+            return False
+        self._by_address[address] += 1
+        self.empty.clear()
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count a connection out."""
+        self._by_address[address] -= 1
+        if self._by_address[address] <= 0:
+            del self._by_address[address]
+        if not self._by_address:
+            self.empty.set()
+
+
+class GuardedConnection(HttpToolsProtocol):
+    """One connection. Exactly one timer runs: for the head, the body, idleness or lingering."""
+
+    def __init__(self, config: Config, door: Doorkeeper, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(config, door.state, {}, loop)
+        self.logger = _QUIET
+        self._door = door
+        self._timer: asyncio.TimerHandle | None = None
+        self._address: str | None = None  # set while counted
+        self._head_bytes = 0
+        self._reading_body = False
+        self._spill = 0  # bytes of a body that nobody wants any more
+        self._fault: AdmissionError | None = None
+
+    # --- connection ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count the connection, and give its first head a deadline."""
+        super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        if not self._door.enter(address):
+            transport.abort()
+            return
+        self._address = address
+        self._deadline(self._door.limits.head_s, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._address is not None:
+            self._door.leave(self._address)
+            self._address = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, unless the connection has used up its patience."""
+        if self.transport.is_closing():
+            return
+        if self._reading_body and self.cycle is not None and self.cycle.response_complete:
+            self._spill += len(data)
+            if self._spill > MIB:
+                self.transport.abort()
+                return
+        super().data_received(data)
+
+    # --- one request ---
+
+    def on_message_begin(self) -> None:
+        """A new request's head begins."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._halt(Code.MALFORMED, "pipelining is not offered")
+        self._head_bytes = 0
+        self._deadline(self._door.limits.head_s, self._too_slow)
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the request target."""
+        self._weigh(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._weigh(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def _weigh(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._door.limits.head_bytes:
+            self._halt(Code.TOO_LARGE, "the request's headers are too large")
+
+    def _halt(self, code: Code, detail: str) -> None:
+        """Stop the parser; `send_400_response` follows."""
+        self._fault = AdmissionError(code, detail)
+        raise self._fault
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the body gets its deadline."""
+        self._reading_body = True
+        self._spill = 0
+        limits = self._door.limits
+        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        size = int(length) if length.isdigit() and len(length) < 10 else 0  # noqa: PLR2004
+        self._deadline(limits.body_s + size / limits.body_rate, self._too_slow)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is whole: now it is our turn."""
+        self._reading_body = False
+        if self.cycle is not None and self.cycle.response_complete:
+            self._deadline(self._door.limits.idle_s, self._give_up)
+        else:
+            self._deadline(None)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Our answer is written: the next request, or the rest of this one's body, may come."""
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # ours is the only timer
+        if self.transport.is_closing():
+            self._deadline(self._door.limits.idle_s, self._give_up)  # until it is flushed
+        elif self._reading_body:
+            self._deadline(self._door.limits.linger_s, self._give_up)
+        else:
+            self._deadline(self._door.limits.idle_s, self._give_up)
+
+    # --- ends ---
+
+    def _deadline(self, seconds: float | None, then: Callable[[], None] | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None and then is not None:
+            self._timer = self.loop.call_later(seconds, then)
+
+    def _too_slow(self) -> None:
+        started = self.cycle is not None and not self.cycle.response_complete
+        if started and self.cycle.response_started:
+            self.transport.abort()
+        elif self._head_bytes or started:
+            self._refuse(AdmissionError(Code.MALFORMED, "the request took too long to arrive"))
+        else:
+            self.transport.abort()  # it never said anything
+
+    def _give_up(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, in the form of every other error."""
+        del msg
+        self._refuse(self._fault or AdmissionError(Code.MALFORMED, "this is not HTTP/1.1"))
+
+    def _refuse(self, error: AdmissionError) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(self._door.refusal(error))
+        self.transport.close()
+        self._deadline(self._door.limits.linger_s, self.transport.abort)
