@@ -50,9 +50,7 @@ async def renting(settings: RenterSettings) -> AsyncIterator[RenterSession]:
     """
     wallet = open_wallet(settings.wallet.path, settings.wallet.name, settings.wallet.hotkey)
     hotkey = wallet.hotkey.ss58_address
-    dendrite = Dendrite(
-        wallet, allow_private=settings.private_addresses, timeout_s=settings.timeout_s
-    )
+    dendrite = Dendrite(wallet, allow_private=settings.private_addresses)
     chain = SdkChain(settings.subtensor.network, settings.netuid, wallet)
     book = LeaseBook(settings.state)
     renter = Renter(dendrite, book, hotkey=hotkey, netuid=settings.netuid)

@@ -1,6 +1,7 @@
 """Checks made from inside a leased container, over SSH."""
 
 from compute.adapters.ssh.session import SshSession
+from compute.domain.hardware import Gpu
 from compute.domain.requirement import Requirement
 from compute.errors import Code, ProbeError
 from compute.probes.steps import StepNote
@@ -33,18 +34,33 @@ def command(session: SshSession, _wanted: Requirement, note: StepNote) -> None:
     note.passed("output and exit code are right")
 
 
+def visible_gpus(session: SshSession) -> tuple[Gpu, ...]:
+    """The GPUs that the driver shows inside, in index order; empty where there is none."""
+    result = session.run(
+        "command -v nvidia-smi >/dev/null && nvidia-smi"
+        " --query-gpu=index,uuid,name,memory.total --format=csv,noheader,nounits",
+        timeout_s=30,
+    )
+    if result.exit_code != 0:
+        return ()
+    rows = [[cell.strip() for cell in line.split(",")] for line in result.stdout.splitlines()]
+    return tuple(
+        Gpu(index=index, uuid=row[1][:200], model=row[2][:200], memory_mib=int(row[3]))
+        for index, row in enumerate(row for row in rows if len(row) == 4 and row[3].isdigit())  # noqa: PLR2004 - columns asked for
+    )
+
+
 def gpus(session: SshSession, wanted: Requirement, note: StepNote) -> None:
     """As many GPUs are visible as were granted, and no more."""
-    result = session.run("command -v nvidia-smi >/dev/null && nvidia-smi -L", timeout_s=30)
-    lines = [line for line in result.stdout.splitlines() if line.startswith("GPU ")]
-    if len(lines) != wanted.gpus:
+    found = visible_gpus(session)
+    if len(found) != wanted.gpus:
         raise ProbeError(
             Code.PROBE_FAILED,
-            f"{len(lines)} GPUs inside, {wanted.gpus} were leased",
+            f"{len(found)} GPUs inside, {wanted.gpus} were leased",
             data={"fault": "gpu_count"},
             hint="check the container toolkit on the miner and what else holds its GPUs",
         )
-    note.passed(f"{len(lines)} GPUs inside, as leased")
+    note.passed(f"{len(found)} GPUs inside, as leased")
 
 
 def limits(session: SshSession, wanted: Requirement, note: StepNote) -> None:

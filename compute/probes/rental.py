@@ -34,7 +34,8 @@ from compute.renter.client import Renter, Wish
 GONE_WITHIN_S = 20.0
 _POLL_S = 0.25
 OVER = (LeaseState.ENDED, LeaseState.FAILED)
-Prove = Callable[[SshSession, tuple[str, ...]], Awaitable[str]]
+Prove = Callable[[SshSession, str], Awaitable[str]]
+"""Proves the hardware inside, for the miner of this hotkey; tells what was proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class RentalProbe:
         try:
             session = await self._login(run, record.credentials, keys.ssh.private)
             try:
-                await self._inside(run, session)
+                await self._inside(run, session, peer.hotkey)
             finally:
                 await asyncio.to_thread(session.close)
         finally:
@@ -164,7 +165,7 @@ class RentalProbe:
             raise StopProbeError("login")
         return session
 
-    async def _inside(self, run: _Run, session: SshSession) -> None:
+    async def _inside(self, run: _Run, session: SshSession, hotkey: str) -> None:
         wanted = self._wish(len(run.claimed)).requirement
         for name, check in (
             ("command", inside.command),
@@ -176,7 +177,7 @@ class RentalProbe:
                 await asyncio.to_thread(check, session, wanted, note)
         if self._plan.prove is not None:
             async with run.steps.step("proof") as note:
-                note.passed(await self._plan.prove(session, run.claimed))
+                note.passed(await self._plan.prove(session, hotkey))
 
 
 async def _release(run: _Run, renter: Renter, record: LeaseRecord) -> None:

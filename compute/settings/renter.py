@@ -22,9 +22,6 @@ class RenterSettings(NeuronSettings):
         False,  # noqa: FBT003
         description="call miners that announce loopback or private addresses (your own network)",
     )
-    timeout_s: Annotated[float, Field(gt=0, le=3600)] = Field(
-        90.0, description="limit in seconds of one call to a miner"
-    )
 
 
 class CheckerSettings(RenterSettings):
