@@ -319,9 +319,9 @@ class Code(Enum):
         502,
         74,
     )
-    SSH_FAILED = ErrorSpec(
-        "ssh_failed",
-        "the SSH connection failed",
+    SSH_CLOSED = ErrorSpec(
+        "ssh_closed",
+        "the SSH port is closed",
         "check the published port and the firewall on the miner",
         502,
         75,
@@ -333,6 +333,24 @@ class Code(Enum):
         "do not connect: somebody may be in between",
         502,
         76,
+    )
+    SSH_KEY_REFUSED = ErrorSpec(
+        "ssh_key_refused",
+        "the SSH key was not accepted",
+        "use the key that the lease was made with, or the last one it was given",
+        502,
+        77,
+    )
+    SSH_SILENT = ErrorSpec(
+        "ssh_silent",
+        "SSH does not answer",
+        "the container may be paused or out of memory; look at it with 'compute show'",
+        504,
+        78,
+        retryable=True,
+    )
+    SSH_BROKEN = ErrorSpec(
+        "ssh_broken", "the SSH connection broke", "try again", 502, 79, retryable=True
     )
     PROOF_FAILED = ErrorSpec(
         "proof_failed", "the proof of GPU does not hold", "the detail says which check", 422, 80
@@ -357,6 +375,42 @@ class Code(Enum):
         500,
         91,
         retryable=True,
+    )
+
+    PROBE_COMMAND = ErrorSpec(
+        "probe_command",
+        "a command inside the lease went wrong",
+        "check the image that the miner leases out",
+        500,
+        92,
+    )
+    PROBE_GPUS = ErrorSpec(
+        "probe_gpus",
+        "the wrong number of GPUs is inside",
+        "check the container toolkit on the miner and what else holds its GPUs",
+        500,
+        93,
+    )
+    PROBE_LIMITS = ErrorSpec(
+        "probe_limits",
+        "the lease's limits are not applied",
+        "check that the engine applies cgroup limits on the miner",
+        500,
+        94,
+    )
+    PROBE_ISOLATION = ErrorSpec(
+        "probe_isolation",
+        "the lease reaches what it must not",
+        "check the firewall rules that the miner sets for its bridge",
+        500,
+        95,
+    )
+    PROBE_TEARDOWN = ErrorSpec(
+        "probe_teardown",
+        "the lease was not torn down",
+        "look at the miner's log for this lease",
+        500,
+        96,
     )
 
     @property

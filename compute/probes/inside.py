@@ -27,9 +27,8 @@ def command(session: SshSession, _wanted: Requirement, note: StepNote) -> None:
     result = session.run("printf '%s' \"$((6*7))\"; exit 3", timeout_s=15)
     if (result.exit_code, result.stdout) != (3, "42"):
         raise ProbeError(
-            Code.PROBE_FAILED,
+            Code.PROBE_COMMAND,
             f"a command answered {result.stdout[:50]!r} with exit code {result.exit_code}",
-            data={"fault": "command"},
         )
     note.passed("output and exit code are right")
 
@@ -55,10 +54,8 @@ def gpus(session: SshSession, wanted: Requirement, note: StepNote) -> None:
     found = visible_gpus(session)
     if len(found) != wanted.gpus:
         raise ProbeError(
-            Code.PROBE_FAILED,
+            Code.PROBE_GPUS,
             f"{len(found)} GPUs inside, {wanted.gpus} were leased",
-            data={"fault": "gpu_count"},
-            hint="check the container toolkit on the miner and what else holds its GPUs",
         )
     note.passed(f"{len(found)} GPUs inside, as leased")
 
@@ -77,10 +74,8 @@ def limits(session: SshSession, wanted: Requirement, note: StepNote) -> None:
         wrong.append("no limit of processes")
     if wrong:
         raise ProbeError(
-            Code.PROBE_FAILED,
+            Code.PROBE_LIMITS,
             "; ".join(wrong),
-            data={"fault": "limits"},
-            hint="check that the engine applies cgroup limits on the miner",
         )
     note.passed(f"{wanted.cpus} CPUs, {wanted.memory_mib} MiB, {found['pids']} processes")
 
@@ -100,9 +95,7 @@ def isolation(session: SshSession, _wanted: Requirement, note: StepNote) -> None
     ]
     if open_ones:
         raise ProbeError(
-            Code.PROBE_FAILED,
+            Code.PROBE_ISOLATION,
             f"reachable from inside: {', '.join(open_ones)}",
-            data={"fault": "isolation"},
-            hint="check the firewall rules that the miner sets for its bridge",
         )
     note.passed("host and metadata are out of reach")

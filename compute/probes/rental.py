@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from compute.adapters.ssh.session import SshSession
 from compute.domain.lease import LeaseKind, LeaseState
 from compute.domain.requirement import Requirement
-from compute.errors import Code, ComputeError, LeaseError, PeerError
+from compute.errors import Code, ComputeError, PeerError, ProbeError
 from compute.probes import inside
 from compute.probes.report import Check, Outcome, ProbeReport
 from compute.probes.steps import Steps, StopProbeError
@@ -193,16 +193,11 @@ async def _gone(run: _Run, renter: Renter, record: LeaseRecord, peer: Peer) -> N
         reply = await _wait_over(renter, record)
         credentials = record.credentials
         if credentials is not None and await _answers(credentials.host, credentials.port):
-            note.fail(
-                f"port {credentials.port} still answers",
-                "teardown",
-                "look at the miner's log for this lease",
-            )
-        elif reply.teardown is None:
-            note.fail("there is no proof of teardown", "teardown", "upgrade the miner")
-        else:
-            verify_teardown(reply.teardown, record.lease_id, peer.hotkey)
-            note.passed("port closed, teardown signed")
+            raise ProbeError(Code.PROBE_TEARDOWN, f"port {credentials.port} still answers")
+        if reply.teardown is None:
+            raise ProbeError(Code.PROBE_TEARDOWN, "there is no signed proof of it")
+        verify_teardown(reply.teardown, record.lease_id, peer.hotkey)
+        note.passed("port closed, teardown signed")
 
 
 async def _wait_over(renter: Renter, record: LeaseRecord) -> LeaseReply:
@@ -212,10 +207,8 @@ async def _wait_over(renter: Renter, record: LeaseRecord) -> LeaseReply:
         if reply.state in OVER:
             return reply
         if time.monotonic() > until:
-            raise LeaseError(
-                Code.PROBE_FAILED,
-                f"the lease is still {reply.state} after {GONE_WITHIN_S:.0f} s",
-                data={"fault": "teardown"},
+            raise ProbeError(
+                Code.PROBE_TEARDOWN, f"still {reply.state} after {GONE_WITHIN_S:.0f} s"
             )
         await asyncio.sleep(_POLL_S)
 

@@ -67,8 +67,7 @@ class Steps:
             yield note
         except ComputeError as error:
             outcome = Outcome.INCONCLUSIVE if error.code in OURS else Outcome.FAIL
-            fault = error.data.get("fault")
-            note.say(outcome, str(error), fault or error.code.spec.slug, error.hint)
+            note.say(outcome, str(error), error.code.spec.slug, error.hint)
         took = self._clock() - begun
         self.add(
             Check(

@@ -63,7 +63,7 @@ class SshProverChannel:
 
     def _open(self) -> paramiko.Channel:
         if self._channel is None:
-            raise PeerError(Code.SSH_FAILED, "the prover's channel is closed")
+            raise PeerError(Code.SSH_BROKEN, "the prover's channel is closed")
         return self._channel
 
     def _send(self, data: bytes) -> None:

@@ -40,8 +40,7 @@ class SshSession:
         timeout_s: limit of each step of connecting.
 
     Raises:
-        PeerError: `SSH_FAILED` (with `data["fault"]` one of `port_closed`, `hang`, `protocol`,
-            `key_refused`) or `HOST_KEY`.
+        PeerError: `SSH_CLOSED`, `SSH_SILENT`, `SSH_BROKEN`, `HOST_KEY` or `SSH_KEY_REFUSED`.
     """
 
     def __init__(
@@ -55,10 +54,10 @@ class SshSession:
             self._transport.auth_publickey(credentials.user, key)
         except paramiko.AuthenticationException as error:
             self.close()
-            raise _failed("the key was not accepted", "key_refused") from error
+            raise PeerError(Code.SSH_KEY_REFUSED) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
-            raise _failed(f"the login broke off: {error}", "protocol") from error
+            raise PeerError(Code.SSH_BROKEN, f"the login broke off: {error}") from error
         except PeerError:
             self.close()
             raise
@@ -79,7 +78,7 @@ class SshSession:
         """Run a shell command and wait for its end.
 
         Raises:
-            PeerError: `SSH_FAILED` when the connection breaks or the time is up.
+            PeerError: `SSH_BROKEN` when the connection breaks, `SSH_SILENT` when the time is up.
         """
         try:
             channel = self.channel(command, timeout_s=timeout_s)
@@ -90,9 +89,11 @@ class SshSession:
                 out, err = _drain(channel, time.monotonic() + timeout_s)
                 return CommandResult(channel.recv_exit_status(), out, err)
         except TimeoutError as error:
-            raise _failed(f"no end of the command within {timeout_s:.0f} s", "hang") from error
+            raise PeerError(
+                Code.SSH_SILENT, f"no end of the command within {timeout_s:.0f} s"
+            ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise _failed(f"the connection broke: {error}", "protocol") from error
+            raise PeerError(Code.SSH_BROKEN, f"the connection broke: {error}") from error
 
     def channel(self, command: str, *, timeout_s: float) -> paramiko.Channel:
         """Start a command and give its channel: bytes to its input, bytes from its output."""
@@ -106,7 +107,9 @@ class SshSession:
         quoted = "'" + path.replace("'", "'\\''") + "'"
         result = self.run(f"umask 077 && cat > {quoted}", stdin=content)
         if result.exit_code != 0:
-            raise _failed(f"a file could not be written inside: {result.stderr[:200]}", "protocol")
+            raise PeerError(
+                Code.SSH_BROKEN, f"a file could not be written inside: {result.stderr[:200]}"
+            )
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""
@@ -118,11 +121,13 @@ def _open(credentials: Credentials, timeout_s: float) -> paramiko.Transport:
     try:
         connection = socket.create_connection(address, timeout=timeout_s)
     except ConnectionRefusedError as error:
-        raise _failed(f"port {credentials.port} is closed", "port_closed") from error
+        raise PeerError(Code.SSH_CLOSED, f"port {credentials.port} is closed") from error
     except TimeoutError as error:
-        raise _failed(f"port {credentials.port} does not answer", "port_closed") from error
+        raise PeerError(Code.SSH_CLOSED, f"port {credentials.port} does not answer") from error
     except OSError as error:
-        raise _failed(f"{credentials.host} cannot be reached: {error}", "port_closed") from error
+        raise PeerError(
+            Code.SSH_CLOSED, f"{credentials.host} cannot be reached: {error}"
+        ) from error
     connection.settimeout(timeout_s)
     transport = paramiko.Transport(connection)
     transport.banner_timeout = timeout_s
@@ -137,7 +142,7 @@ def _open(credentials: Credentials, timeout_s: float) -> paramiko.Transport:
         text = str(error).lower()
         if "no acceptable host key" in text or "incompatible" in text:
             raise PeerError(Code.HOST_KEY, f"the server offers no {kind} key") from error
-        raise _failed(f"no SSH greeting: {error or 'it hangs'}", "hang") from error
+        raise PeerError(Code.SSH_SILENT, f"no SSH greeting: {error or 'it hangs'}") from error
     return transport
 
 
@@ -164,7 +169,3 @@ def _drain(channel: paramiko.Channel, until: float) -> tuple[str, str]:
             raise TimeoutError
         else:
             time.sleep(_POLL_S)
-
-
-def _failed(detail: str, fault: str) -> PeerError:
-    return PeerError(Code.SSH_FAILED, detail, data={"fault": fault})
