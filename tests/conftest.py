@@ -4,12 +4,13 @@ The engine is the one that `DOCKER_HOST` names, the system's, or a private one t
 for the session and stopped after it.
 """
 
+import math
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 import docker
 import pytest
@@ -19,16 +20,29 @@ from compute.adapters.engine.private import hold_engine
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _ENGINE_TIMEOUT_S = 120
+# Two signals closer together than this are one.
+_INSIST_S = 1.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let SIGTERM end the session as Ctrl-C does, with every fixture torn down."""
     del config
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _Interrupt())
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+class _Interrupt:
+    """Interrupts once: whoever signals a whole process group is heard twice, a person insists."""
+
+    def __init__(self) -> None:
+        self._last_s = -math.inf
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        now_s = time.monotonic()
+        insisting, self._last_s = now_s - self._last_s > _INSIST_S, now_s
+        if insisting:
+            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session", autouse=True)

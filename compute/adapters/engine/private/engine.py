@@ -43,6 +43,7 @@ class PrivateEngine:
     def __init__(self, state: Path, progress: Callable[[str], None] = lambda _line: None) -> None:
         self.layout = Layout.of(state)
         self._progress = progress
+        self._holders = self.layout.root / "holders.lock"
         self._hold: int | None = None
 
     @property
@@ -74,7 +75,7 @@ class PrivateEngine:
         """
         with self._changing():
             how = self._ensure_started()
-            self._hold = _open_lock(self.layout.root / "holders.lock")
+            self._hold = _open_lock(self._holders)
             fcntl.flock(self._hold, fcntl.LOCK_SH)
         return how
 
@@ -113,10 +114,20 @@ class PrivateEngine:
 
     def _ensure_started(self) -> Started:
         if self.running():
-            return Started.RUNNING
+            if self.layout.keep_mark.exists() or self._is_held():
+                return Started.RUNNING
+            # Its holder was killed: what that left in it is nobody's.
+            daemon.stop(self.layout)
         fresh = not self.layout.data.exists()
         daemon.start(self.layout, self._progress)
         return Started.FRESH if fresh else Started.AGAIN
+
+    def _is_held(self) -> bool:
+        lock = _open_lock(self._holders)
+        try:
+            return not _is_last(lock)
+        finally:
+            os.close(lock)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
@@ -136,6 +147,7 @@ def _open_lock(path: Path) -> int:
 
 
 def _is_last(hold: int) -> bool:
+    """Whether nobody else holds; afterwards the lock is exclusive, or not held at all."""
     try:
         fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
