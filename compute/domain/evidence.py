@@ -87,6 +87,7 @@ class ReceiptEntry(Value):
         nonce: the request's.
         caller: this validator's hotkey.
         callee: the miner's hotkey.
+        scheme: of the signature, `sr25519` or `ed25519`.
         signature: hex, over the receipt's lines.
     """
 
@@ -95,6 +96,7 @@ class ReceiptEntry(Value):
     nonce: Name
     caller: Name
     callee: Name
+    scheme: Name = "sr25519"
     signature: HexSignature
 
 

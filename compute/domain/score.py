@@ -98,10 +98,17 @@ def decay(age: int, half_life: int) -> int:
     halves, sixteenths = divmod(step, DECAY_STEPS)
     if halves >= MAX_HALF_LIVES:
         return 0
-    value = DECAY_ONE
-    for _ in range(sixteenths):
-        value = value * _DECAY_NUMERATOR // DECAY_ONE
-    return value >> halves
+    return _SIXTEENTHS[sixteenths] >> halves
+
+
+def _sixteenths() -> tuple[int, ...]:
+    values = [DECAY_ONE]
+    while len(values) < DECAY_STEPS:
+        values.append(values[-1] * _DECAY_NUMERATOR // DECAY_ONE)
+    return tuple(values)
+
+
+_SIXTEENTHS = _sixteenths()
 
 
 def host_of(endpoint: str) -> str:

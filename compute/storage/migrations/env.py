@@ -14,6 +14,8 @@ def target() -> MetaData:
         from compute.storage import tables  # noqa: F401, PLC0415 - registers the tables
 
         return MinerBase.metadata
+    from compute.storage import evidence_tables  # noqa: F401, PLC0415 - registers the tables
+
     return ValidatorBase.metadata
 
 

@@ -1,0 +1,231 @@
+"""Carries a proof session over the `Challenge` synapse, and paces many sessions at once.
+
+`ChallengeChannel` is a plain byte stream to one miner's prover. `PacedChannel` wraps any such
+stream, so that all sessions of a slot start together, and no more openings than fit in memory are
+asked for at once; none of that waiting counts against the miner.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from compute.errors import Code, ComputeError, PeerError
+from compute.proof.channel import ProverChannel
+from compute.protocol.address import Peer
+from compute.protocol.receipts import Receipt
+from compute.protocol.synapses import CHALLENGE, ChallengeReply, ChallengeRequest, ChallengeStep
+
+SPARE_S = 5.0  # beyond the prover's own time: for the way there and back
+CLOSE_S = 5.0
+FRAMES_BEFORE_OPENING = 4  # READY, ROOT_A and two ROOT_B of each GPU
+
+
+class Answered(Protocol):
+    """What a call gives back."""
+
+    @property
+    def reply(self) -> Any:
+        """The validated answer."""
+        ...
+
+    @property
+    def receipt(self) -> Receipt:
+        """Both signatures over the exchange."""
+        ...
+
+
+class Caller(Protocol):
+    """The client side of the synapses; `compute.protocol.dendrite.Dendrite` is one."""
+
+    async def call(
+        self, peer: Peer, synapse: Any, request: Any, *, timeout_s: float | None = None
+    ) -> Answered:
+        """Send one synapse and wait for the signed answer."""
+        ...
+
+
+class ChallengeChannel:
+    """One prover on one miner, reached over HTTP.
+
+    Bytes to send are kept until the next read, and travel with it in one exchange.
+
+    Attributes:
+        error: what broke the channel, if something did.
+        receipt: of the last exchange.
+    """
+
+    def __init__(self, caller: Caller, peer: Peer, gpus: tuple[str, ...]) -> None:
+        self.error: ComputeError | None = None
+        self.receipt: Receipt | None = None
+        self._caller = caller
+        self._peer = peer
+        self._gpus = gpus
+        self._session = ""
+        self._pending = b""
+
+    async def open(self, timeout_s: float) -> None:
+        """Have the miner start its prover.
+
+        Raises:
+            ComputeError: the miner cannot be reached, refuses, or answers wrongly.
+        """
+        request = ChallengeRequest(step=ChallengeStep.OPEN, gpus=self._gpus)
+        self._session = (await self._exchange(request, timeout_s)).session
+
+    async def send(self, data: bytes) -> None:
+        """Keep bytes for the next read."""
+        self._pending += data
+
+    async def receive(self, n: int, timeout_s: float) -> bytes:
+        """Send what is kept and read exactly `n` bytes.
+
+        Raises:
+            ComputeError: as `open`.
+            TimeoutError: the answer did not come in time.
+        """
+        data, self._pending = self._pending, b""
+        request = ChallengeRequest(
+            step=ChallengeStep.EXCHANGE,
+            session=self._session,
+            data=data,
+            expect=n,
+            wait_s=min(120.0, max(0.0, timeout_s)),
+        )
+        async with asyncio.timeout(timeout_s + SPARE_S):
+            reply = await self._exchange(request, timeout_s + SPARE_S)
+        if reply.session != self._session or len(reply.data) != n:
+            raise self._broken(PeerError(Code.PEER_INVALID, "not the bytes that were expected"))
+        return reply.data
+
+    async def close(self) -> None:
+        """End the prover; a miner that does not answer ends it by its own deadline."""
+        if not self._session:
+            return
+        request = ChallengeRequest(step=ChallengeStep.CLOSE, session=self._session)
+        self._session = ""
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._caller.call(self._peer, CHALLENGE, request, timeout_s=CLOSE_S)
+        except (ComputeError, TimeoutError):
+            return
+
+    async def _exchange(self, request: ChallengeRequest, timeout_s: float) -> ChallengeReply:
+        try:
+            answer = await self._caller.call(self._peer, CHALLENGE, request, timeout_s=timeout_s)
+        except ComputeError as error:
+            raise self._broken(error) from error
+        self.receipt = answer.receipt
+        reply: ChallengeReply = answer.reply
+        return reply
+
+    def _broken(self, error: ComputeError) -> ComputeError:
+        self.error = self.error or error
+        return error
+
+
+class StartGate:
+    """Holds all sessions of a slot until each is ready or gone, or until the deadline.
+
+    Args:
+        parties: how many sessions there are.
+    """
+
+    def __init__(self, parties: int) -> None:
+        self._missing = parties
+        self._open = asyncio.Event()
+        if not parties:
+            self._open.set()
+
+    def leave(self) -> None:
+        """Count one session as ready or gone; call it once for each."""
+        self._missing -= 1
+        if self._missing <= 0:
+            self._open.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until the gate opens; at the deadline it opens for all."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._open.wait()
+        except TimeoutError:
+            self._open.set()
+
+
+class PacedChannel:
+    """A channel that waits at the start gate and before the openings.
+
+    The session's own clock does not see the waiting before the start: a READY is held back until
+    the gate opens. The wait for room to open happens before an opening's request is sent; its
+    deadline is kept here, from the moment of sending.
+
+    Args:
+        inner: the stream to the prover.
+        gpus: how many GPUs the session has, which tells what each answer is.
+        gate: of the slot.
+        ready_by: monotonic time at which a prover that is not ready is given up.
+        room: how many sessions may hold openings at once.
+        open_s: deadline of one opening.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        inner: ProverChannel,
+        gpus: int,
+        *,
+        gate: StartGate,
+        ready_by: float,
+        room: asyncio.Semaphore,
+        open_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._inner = inner
+        self._gpus = gpus
+        self._gate = gate
+        self._ready_by = ready_by
+        self._room = room
+        self._open_s = open_s
+        self._clock = clock
+        self._frames = 0
+        self._at_gate = True
+        self._in_room = False
+
+    async def send(self, data: bytes) -> None:
+        """Pass bytes on; before the first opening wait for room."""
+        if self._frames >= FRAMES_BEFORE_OPENING * self._gpus and not self._in_room:
+            await self._room.acquire()
+            self._in_room = True
+        await self._inner.send(data)
+
+    async def receive(self, n: int, timeout_s: float) -> bytes:
+        """Read exactly `n` bytes within what this kind of answer is allowed."""
+        if self._frames < self._gpus:
+            timeout_s = max(0.0, self._ready_by - self._clock())
+        elif self._frames >= FRAMES_BEFORE_OPENING * self._gpus:
+            timeout_s = self._open_s
+        sent = self._clock()
+        data = await self._inner.receive(n, timeout_s)
+        if self._frames >= self._gpus and self._clock() - sent > timeout_s:
+            raise TimeoutError
+        self._frames += 1
+        if self._frames == self._gpus:
+            self.leave_gate()
+            await self._gate.wait(max(0.0, self._ready_by - self._clock()))
+        return data
+
+    async def close(self) -> None:
+        """Close the stream, and let the slot start without this session if it had not."""
+        self.leave_gate()
+        await self._inner.close()
+
+    def leave_gate(self) -> None:
+        """Count this session as ready or gone, once."""
+        if self._at_gate:
+            self._at_gate = False
+            self._gate.leave()
+
+    def leave_room(self) -> None:
+        """Give the room back, once the openings are checked."""
+        if self._in_room:
+            self._in_room = False
+            self._room.release()
