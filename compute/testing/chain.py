@@ -124,7 +124,8 @@ class DevHost:
         return SdkChain(self.network, self.netuid, wallet)
 
     def close(self) -> None:
-        """Nothing runs and the folder is the test's own: nothing to take away."""
+        """Let go of the file; the folder is the test's own."""
+        self.provision.close()
 
 
 def dev_host(folder: Path, params: SubnetParams) -> ChainHost:

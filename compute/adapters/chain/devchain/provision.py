@@ -4,19 +4,14 @@ These are the blocking functions that scripts and tests use. What they do is don
 genesis file would: nobody signs, nobody pays, no limit applies.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 from compute.adapters.chain.devchain import ledger, reveal
 from compute.adapters.chain.devchain.file import ChainFile, Clock, Tx
 from compute.adapters.chain.devchain.params import RAO, ChainParams, SubnetParams
-from compute.adapters.chain.devchain.substrate import DevChain
+from compute.adapters.chain.devchain.state import DevState
 from compute.errors import UsageError
-
-T = TypeVar("T")
 
 OWNER = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
 """Owner of subnets that nobody claims: the all-zero public key, which signs nothing."""
@@ -38,7 +33,7 @@ def create(
 
 
 class Provision:
-    """A blocking hand on an existing chain. Do not use it inside a running event loop.
+    """A blocking hand on an existing chain.
 
     Args:
         path: the chain's file.
@@ -47,22 +42,24 @@ class Provision:
 
     def __init__(self, path: Path, clock: Clock = time.time) -> None:
         self.path = path
-        self._clock = clock
+        self._state = DevState(path, clock)
 
     def add_subnet(
         self, netuid: int, params: SubnetParams | None = None, owner: tuple[str, str] | None = None
     ) -> None:
         """Make a subnet; `owner` is its hotkey and coldkey (ss58)."""
         owners = owner or (OWNER, OWNER)
-        self._change(lambda tx: ledger.add_subnet(tx, netuid, params or SubnetParams(), owners))
+        self._state.change(
+            lambda tx: ledger.add_subnet(tx, netuid, params or SubnetParams(), owners)
+        )
 
     def set_params(self, netuid: int, params: SubnetParams) -> None:
         """Change a subnet's hyperparameters."""
-        self._change(lambda tx: ledger.set_params(tx, netuid, params))
+        self._state.change(lambda tx: ledger.set_params(tx, netuid, params))
 
     def fund(self, address: str, tao: float) -> None:
         """Give an account free TAO."""
-        self._change(lambda tx: ledger.credit(tx, address, round(tao * RAO)))
+        self._state.change(lambda tx: ledger.credit(tx, address, round(tao * RAO)))
 
     def register(self, netuid: int, hotkey: str, coldkey: str, *, stake: float = 0.0) -> int:
         """Register a hotkey and stake alpha on it; its UID.
@@ -76,36 +73,27 @@ class Provision:
             known = ledger.uid_of(tx, netuid, hotkey)
             return ledger.seat(tx, netuid, hotkey, coldkey) if known is None else known
 
-        uid = self._change(seat)
+        uid = self._state.change(seat)
         if uid is None:
             raise UsageError(f"subnet {netuid} does not exist, or has no place for a neuron")
         return uid
 
     def stake(self, netuid: int, hotkey: str, alpha: float) -> None:
         """Set a hotkey's stake on a subnet."""
-        self._change(lambda tx: ledger.set_stake(tx, netuid, hotkey, round(alpha * RAO)))
+        self._state.change(lambda tx: ledger.set_stake(tx, netuid, hotkey, round(alpha * RAO)))
 
     def add_pulse(self, beacon_round: int, signature_hex: str) -> None:
         """Put in a drand signature, with which sealed weights of that round are opened."""
-        self._change(lambda tx: reveal.add_pulse(tx, beacon_round, signature_hex))
+        self._state.change(lambda tx: reveal.add_pulse(tx, beacon_round, signature_hex))
 
     def advance(self, blocks: int) -> int:
         """Let blocks pass at once, for all processes; the current block's number then."""
-        return self._with(lambda chain: chain.advance(blocks))
+        return self._state.advance(blocks)
 
     def block(self) -> int:
         """The current block's number."""
-        return self._with(lambda chain: chain.block_number())
+        return self._state.read(lambda tx: tx.head)
 
-    def _change(self, change: Callable[[Tx], T]) -> T:
-        return self._with(lambda chain: chain.change(change))
-
-    def _with(self, use: Callable[[DevChain], Awaitable[T]]) -> T:
-        async def run() -> T:
-            chain = DevChain(self.path, self._clock)
-            try:
-                return await use(chain)
-            finally:
-                await chain.close()
-
-        return asyncio.run(run())
+    def close(self) -> None:
+        """Let go of the file; the next use opens it again."""
+        self._state.close()

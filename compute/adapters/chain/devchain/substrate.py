@@ -9,30 +9,27 @@ pinned to an older block is refused, as a pruned node refuses it.
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bittensor import Balance, ChainError, ErrorCode, ExtrinsicResult
+from bittensor import Balance, ExtrinsicResult
 from bittensor.settings import DEFAULT_ERA_PERIOD
 
 from compute.adapters.chain.devchain import block as blocks_
-from compute.adapters.chain.devchain import epochs, extrinsics, ledger, shield
+from compute.adapters.chain.devchain import extrinsics, ledger, shield
 from compute.adapters.chain.devchain.absent import Absent, absent
 from compute.adapters.chain.devchain.block import PoolRejectedError, block_hash, block_of
 from compute.adapters.chain.devchain.calls import CALLS
 from compute.adapters.chain.devchain.extrinsics import ComposedCall, Extrinsic
-from compute.adapters.chain.devchain.file import ChainFile, Clock, Tx
+from compute.adapters.chain.devchain.file import Clock, Tx
 from compute.adapters.chain.devchain.runtime import METHODS
+from compute.adapters.chain.devchain.state import DevState, pinned
 from compute.adapters.chain.devchain.storage import MAPS, VALUES
 
 T = TypeVar("T")
-
-STATE_BLOCKS = 256
-"""How old a block may be that a read is pinned to; pruned nodes keep as many."""
 
 SPEC_VERSION = 1
 NONCE_RACES = 16
@@ -51,7 +48,7 @@ class DevChain(Absent):
 
     def __init__(self, path: Path, clock: Clock = time.time) -> None:
         self.token_symbols: dict[int, str] = {}
-        self._file = ChainFile(path, clock)
+        self._state = DevState(path, clock)
         # SQLite calls wait for other processes' locks: never on the caller's event loop.
         self._thread: ThreadPoolExecutor | None = None
 
@@ -67,7 +64,7 @@ class DevChain(Absent):
         """Let go of the file. The object opens it again when it is used again."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._file.close)
+            await asyncio.get_running_loop().run_in_executor(thread, self._state.close)
             thread.shutdown(wait=False)
 
     # What time it is ---------------------------------------------------------------
@@ -125,7 +122,7 @@ class DevChain(Absent):
 
     async def events(self, block_hash: str | None = None) -> list[dict[str, Any]]:
         """The events of a block (the current one)."""
-        return await self._read(lambda tx: blocks_.events_in(tx, _number(tx, block_hash)))
+        return await self._read(lambda tx: blocks_.events_in(tx, pinned(tx, block_hash)))
 
     # State ---------------------------------------------------------------------------
 
@@ -221,7 +218,7 @@ class DevChain(Absent):
         """The outcome of a transaction in a block, or None when it is not in it."""
 
         def read(tx: Tx) -> ExtrinsicResult | None:
-            receipt = blocks_.find(tx, extrinsic_hash, _number(tx, block_hash))
+            receipt = blocks_.find(tx, extrinsic_hash, pinned(tx, block_hash))
             return blocks_.to_result(tx, receipt) if receipt else None
 
         return await self._read(read)
@@ -265,57 +262,20 @@ class DevChain(Absent):
 
     # Underneath ------------------------------------------------------------------------
 
-    async def advance(self, blocks: int) -> int:
-        """Let blocks pass at once, for every process on this chain; the new block's number."""
-
-        def skip(tx: Tx) -> None:
-            tx.db.execute(
-                "UPDATE meta SET value = CAST(value AS INTEGER) + ? WHERE key = 'skipped'",
-                (max(0, blocks),),
-            )
-
-        await self.change(skip)
-        return await self.block_number()
-
-    async def change(self, change: Callable[[Tx], T]) -> T:
-        """Change the state by hand, past all calls: for setting a chain up."""
-
-        def run() -> T:
-            with self._written() as tx:
-                return change(tx)
-
-        return await self._run(run)
-
     async def _sign(self, call: Any, keypair: Any, nonce: int) -> Extrinsic:
         genesis = await self._read(lambda tx: tx.genesis)
         return await extrinsics.sign(await self.compose(call), keypair, nonce, genesis)
 
     def _include(self, extrinsic: Extrinsic) -> ExtrinsicResult:
-        with self._written() as tx:
+        with self._state.written() as tx:
             try:
                 return blocks_.to_result(tx, blocks_.include(tx, extrinsic))
             except PoolRejectedError as rejected:
                 error = rejected.error
                 return ExtrinsicResult(success=False, message=error.message, error=error)
 
-    @contextlib.contextmanager
-    def _written(self) -> Iterator[Tx]:
-        with self._file.write() as tx:
-            epochs.settle(tx)
-            yield tx
-
     async def _read(self, read: Callable[[Tx], T], at: str | None = None) -> T:
-        return await self._run(self._settled, read, at)
-
-    def _settled(self, read: Callable[[Tx], T], at: str | None) -> T:
-        """Read the state as it is once all epochs that are due have run."""
-        with self._file.read() as tx:
-            if not epochs.is_due(tx):
-                _number(tx, at)
-                return read(tx)
-        with self._written() as tx:
-            _number(tx, at)
-            return read(tx)
+        return await self._run(self._state.read, read, at)
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
         if self._thread is None:
@@ -333,18 +293,6 @@ _CONSTANTS = {
 def _header(tx: Tx, number: int) -> dict[str, Any]:
     parent = block_hash(tx.genesis, number - 1) if number else "0x" + "00" * 32
     return {"number": number, "hash": block_hash(tx.genesis, number), "parentHash": parent}
-
-
-def _number(tx: Tx, at: str | None) -> int:
-    """The block that a read is pinned to; refuses blocks whose state is not kept."""
-    if at is None:
-        return tx.head
-    number = block_of(tx.genesis, at)
-    if number is None or number > tx.head:
-        raise ChainError(f"no block {at} on this chain", code=ErrorCode.NOT_FOUND)
-    if number < tx.head - STATE_BLOCKS:
-        raise ChainError(f"state of block {number} is already discarded", code=ErrorCode.NOT_FOUND)
-    return number
 
 
 def _known(table: Any, what: str, module: str, name: str) -> Any:
