@@ -99,4 +99,4 @@ def configure(
 
 def get(name: str) -> Any:
     """A structured logger; `name` tells the part of the product that speaks."""
-    return structlog.stdlib.get_logger(name).bind(part=name)
+    return structlog.stdlib.get_logger(name, part=name)

@@ -1,0 +1,165 @@
+"""Leases out this machine's hardware and proves it: the miner.
+
+Run `python neurons/miner.py --help` for its settings, and see docs/miner.md.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import docker
+from docker.errors import DockerException
+
+from compute.adapters.chain import SdkChain, open_wallet
+from compute.adapters.engine.baseimage import BaseImage, BaseImageSettings, ensure_base_image
+from compute.cli.neuron import run_neuron
+from compute.errors import ChainError, Code, ComputeError, EngineError, WalletError
+from compute.miner.service import MinerService, open_service
+from compute.proof.program import prover_program
+from compute.protocol.axon import Axon
+from compute.protocol.gate import Gate
+from compute.protocol.limits import Limits
+from compute.protocol.synapses import ALLOCATE, CHALLENGE, LEASE, SPECS
+from compute.protocol.view import CachedMetagraph
+from compute.settings.network import announced_ip
+from compute.settings.roles import MinerSettings
+from compute.telemetry.logs import get
+from compute.version import __version__
+
+ANNOUNCE_AGAIN_S = 30.0
+DRAIN_S = 3.0
+WORKERS = {SPECS: 2, ALLOCATE: 8, LEASE: 16, CHALLENGE: 8}
+_log = get("miner")
+
+
+async def main(settings: MinerSettings, stop: asyncio.Event) -> int:
+    """Check the host, serve until told to stop, and leave the leases to their deadlines."""
+    wallet = open_wallet(settings.wallet.path, settings.wallet.name, settings.wallet.hotkey)
+    ip = announced_ip(settings.axon.external_ip)
+    port = settings.axon.external_port or settings.axon.port
+    chain = SdkChain(settings.subtensor.network, settings.netuid, wallet)
+    view = CachedMetagraph(chain.metagraph, refresh_s=12)
+    try:
+        await _check_registered(chain, chain.hotkey)
+        image = await asyncio.to_thread(_base_image, settings)
+        service = await asyncio.to_thread(
+            open_service,
+            settings.leases.model_copy(update={"state": settings.state}),
+            key=wallet.hotkey,
+            image=image.id,
+            program=prover_program,
+            advertised=ip,
+        )
+        axon = _axon(settings, wallet, view, service)
+        await view.start()
+        await axon.start(settings.axon.host, settings.axon.port)
+        await _serve(service, axon, chain, (ip, port), stop)
+    finally:
+        await view.stop()
+        await chain.close()
+    return 0
+
+
+async def _serve(
+    service: MinerService,
+    axon: Axon,
+    chain: SdkChain,
+    address: tuple[str, int],
+    stop: asyncio.Event,
+) -> None:
+    """From the first reconciliation to the last answer."""
+    announcing = None
+    try:
+        await asyncio.to_thread(service.start)
+        announcing = asyncio.create_task(_announce(chain, *address))
+        _log.info("serving", axon=f"{address[0]}:{address[1]}", version=__version__)
+        await stop.wait()
+    finally:
+        if announcing is not None:
+            announcing.cancel()
+        await axon.drain(DRAIN_S)
+        await asyncio.to_thread(service.stop)
+        await axon.stop()
+        _log.info("stopped")
+
+
+def _axon(
+    settings: MinerSettings, wallet: object, view: CachedMetagraph, service: MinerService
+) -> Axon:
+    gate = Gate(
+        allow=frozenset(settings.gate.allow),
+        deny=frozenset(settings.gate.deny),
+        min_stake=settings.gate.least_stake,
+        need_permit=settings.gate.need_permit,
+    )
+    axon = Axon(
+        wallet,
+        metagraph=view,
+        gate=gate,
+        limits=Limits(view_fresh_s=settings.gate.max_view_age_s),
+        title="compute miner",
+        version=__version__,
+    )
+    for synapse, handler in service.handlers().items():
+        axon.attach(synapse, handler, workers=WORKERS[synapse], queue=64)
+    return axon
+
+
+def _base_image(settings: MinerSettings) -> BaseImage:
+    """Find or make the base image.
+
+    Raises:
+        EngineError: when the engine is away or the image cannot be made.
+    """
+    wanted = BaseImageSettings(
+        state=settings.state,
+        base=settings.image.base or None,
+        use_registry=settings.image.registry,
+    )
+    try:
+        client = (
+            docker.DockerClient(base_url=settings.leases.engine, timeout=60)
+            if settings.leases.engine
+            else docker.from_env(timeout=60)
+        )
+    except DockerException as error:
+        raise EngineError(Code.ENGINE_AWAY, str(error)) from error
+    try:
+        image = ensure_base_image(client, wanted, lambda line: _log.info("base image", note=line))
+    finally:
+        client.close()
+    _log.info("base image", id=image.id, origin=image.origin.name.lower(), built=image.built)
+    return image
+
+
+async def _check_registered(chain: SdkChain, hotkey: str) -> None:
+    """Refuse to start with a hotkey that the subnet does not know.
+
+    Raises:
+        WalletError: `NOT_REGISTERED`.
+        ChainError: when the chain is away: a miner that nobody can find is better not started.
+    """
+    metagraph = await chain.metagraph()
+    if metagraph.neuron(hotkey) is None:
+        raise WalletError(Code.NOT_REGISTERED, f"{hotkey} on subnet {metagraph.netuid}")
+
+
+async def _announce(chain: SdkChain, ip: str, port: int) -> None:
+    """Keep the chain's word for where this miner is true, through outages and deregistration."""
+    announced = False
+    while True:
+        try:
+            await chain.serve_axon(ip, port)
+            if not announced:
+                _log.info("announced on chain", ip=ip, port=port)
+            announced = True
+        except (ChainError, ComputeError) as error:
+            announced = False
+            _log.warning("not announced on chain", why=str(error), code=error.code.spec.slug)
+        await asyncio.sleep(ANNOUNCE_AGAIN_S if announced else ANNOUNCE_AGAIN_S / 6)
+
+
+if __name__ == "__main__":
+    run_neuron("miner", MinerSettings, main)
