@@ -20,8 +20,9 @@ TRACE = f"{LABEL}.trace"
 
 SSH_PORT = 22
 FOLDER = "/run/compute"
-HOST_KEY_FILE = "ssh_host_ed25519_key"
+HOST_KEY_FILE = "host_key"
 AUTHORIZED_KEYS_FILE = "authorized_keys"
+PASSWORD_FILE = "password"  # noqa: S105 - the name of a file
 
 # What sshd and a root shell need: files of any owner, users, a low port, a chroot for the
 # unprivileged half of sshd. No raw sockets, no devices, no network or mount administration.
@@ -94,6 +95,7 @@ class ContainerSpec:
 
     Attributes:
         image: engine id or digest: never a tag.
+        command: replaces the image's entry point and command; empty keeps them.
         network: name of a network, or `none`.
         gpus: UUIDs to pass through.
         capabilities: the only ones that it keeps.
@@ -107,6 +109,7 @@ class ContainerSpec:
     labels: Mapping[str, str]
     limits: Limits
     command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
     hostname: str = ""
     network: str = "none"
@@ -173,6 +176,7 @@ def build(lease: Lease, around: Surroundings, mounts: tuple[Mount, ...] = ()) ->
         image=lease.image,
         labels=labels_of(lease, around.owner),
         limits=_limits(lease, around),
+        environment=lease.environment,
         hostname=f"lease-{lease.id[:8]}",
         network=around.network,
         dns=around.dns,

@@ -94,7 +94,6 @@ class Lease:
         requirement: as granted.
         assignment: the hardware it holds until it is terminal.
         deadline: when it ends, on both clocks.
-        longest_s: how long it may become by extension, from `created_at`.
         image: engine id of the image it runs.
         container: engine id; empty until created.
         renter_public_key: PEM that credentials are sealed to; empty for challenges.
@@ -199,6 +198,11 @@ def extend(lease: Lease, seconds: float, longest_s: float) -> Lease:
     if deadline.wall - lease.created_at > longest_s:
         raise LeaseError(Code.TOO_LONG, f"at most {longest_s:.0f} s in all")
     return replace(lease, deadline=deadline)
+
+
+def with_key(lease: Lease, ssh_public_key: str) -> Lease:
+    """Another key may log in; the state stays."""
+    return replace(lease, ssh_public_key=ssh_public_key)
 
 
 def begin_end(lease: Lease, reason: EndReason, detail: str = "", error: str = "") -> Lease:

@@ -9,6 +9,7 @@ from compute.domain.timeline import Event, Moment
 
 Draft = Callable[[Sequence[Assignment]], Lease]
 Change = Callable[[Lease], Lease]
+Replacement = Callable[[Lease, Sequence[Assignment]], Lease]
 
 
 class Ledger(Protocol):
@@ -40,6 +41,10 @@ class Ledger(Protocol):
         Raises:
             LeaseError: `LEASE_UNKNOWN`, or what `change` raises (nothing is written then).
         """
+        ...
+
+    def replace(self, lease_id: str, change: Replacement, event: Event, detail: str = "") -> Lease:
+        """Like `change`, with what all other live leases hold, so that hardware can be moved."""
         ...
 
     def note(self, lease_id: str, event: Event, detail: str = "") -> None:

@@ -1,0 +1,1 @@
+"""Container engines: a private one, base images, and the Docker API behind the engine port."""

@@ -1,0 +1,1 @@
+"""The machine underneath: its clocks, its parts, its GPUs."""

@@ -1,0 +1,148 @@
+"""From a placed lease to a container that its user can log in to."""
+
+import json
+import threading
+from dataclasses import replace
+
+from compute.crypto import envelope, sshkeys
+from compute.domain import lease as life
+from compute.domain.capacity import Wish, place
+from compute.domain.container import (
+    AUTHORIZED_KEYS_FILE,
+    FOLDER,
+    HOST_KEY_FILE,
+    SSH_PORT,
+    build,
+)
+from compute.domain.lease import Lease
+from compute.domain.timeline import Event
+from compute.errors import Code, EngineError
+from compute.miner.blocked import BlockedPorts
+from compute.miner.host import Host
+from compute.ports.engine import PlacedFile
+from compute.protocol.synapses import Credentials, PublishedPort
+
+LOGIN_USER = "root"
+PORT_ATTEMPTS = 4
+
+
+class Provisioner:
+    """Makes containers for leases; whatever goes wrong is raised, and cleaned up by the caller.
+
+    Args:
+        host: where.
+        blocked: host ports found taken by others; added to here.
+        advertised: address that renters dial.
+    """
+
+    def __init__(self, host: Host, blocked: BlockedPorts, advertised: str) -> None:
+        self._host = host
+        self._blocked = blocked
+        self._advertised = advertised
+        self._network = threading.Lock()
+        self._network_made = False
+
+    def provision(self, lease: Lease) -> Lease:
+        """Make the container of a placed lease, and wait until it can be logged in to.
+
+        Raises:
+            EngineError: what the engine refused.
+        """
+        ledger = self._host.ledger
+        lease = ledger.change(lease.id, life.provision, Event.PROVISIONING)
+        self.ensure_network()
+        pair = sshkeys.generate()
+        for attempt in range(PORT_ATTEMPTS):
+            try:
+                lease = self._run(lease, pair)
+                break
+            except EngineError as error:
+                if error.code is not Code.PORT_TAKEN or attempt == PORT_ATTEMPTS - 1:
+                    raise
+                lease = self._elsewhere(lease)
+        sealed = self._seal(lease, pair)
+        now = self._host.clock.now()
+        return ledger.change(lease.id, lambda one: life.activate(one, now, sealed), Event.READY)
+
+    def ensure_network(self, *, afresh: bool = False) -> None:
+        """Make the leases' network once; again if it went missing."""
+        with self._network:
+            if afresh or not self._network_made:
+                self._host.engine.ensure_network(self._host.network)
+                self._network_made = True
+
+    def forget_network(self) -> None:
+        """The network was removed: the next lease makes it anew."""
+        with self._network:
+            self._network_made = False
+
+    def _run(self, lease: Lease, pair: sshkeys.SshKeyPair) -> Lease:
+        engine = self._host.engine
+        container = engine.create(build(lease, self._host.surroundings))
+        lease = self._host.ledger.change(
+            lease.id, lambda one: life.created(one, container), Event.CREATED
+        )
+        engine.put_files(container, FOLDER, _keys(lease, pair))
+        engine.start(container)
+        self._host.ready(
+            self._host.settings.bind_address,
+            lease.assignment.host_port(SSH_PORT),
+            self._host.settings.ready_s,
+        )
+        return lease
+
+    def _elsewhere(self, lease: Lease) -> Lease:
+        """Give a lease other host ports, because something else has taken one of its own."""
+        self._blocked.add(port.host for port in lease.assignment.ports)
+        if lease.container:
+            self._host.engine.remove(lease.container)
+        wish = Wish(
+            requirement=lease.requirement,
+            ports=tuple(port.container for port in lease.assignment.ports),
+            gpus=lease.assignment.gpus,
+            test=lease.assignment.test_slot,
+        )
+        return self._host.ledger.replace(
+            lease.id,
+            lambda one, others: replace(
+                one,
+                container="",
+                assignment=place(self._host.supply, others, wish, self._blocked.obstacles()),
+            ),
+            Event.PLACED,
+            "another port",
+        )
+
+    def _seal(self, lease: Lease, pair: sshkeys.SshKeyPair) -> str:
+        credentials = Credentials(
+            lease_id=lease.id,
+            host=self._advertised,
+            port=lease.assignment.host_port(SSH_PORT),
+            user=LOGIN_USER,
+            host_key=pair.public,
+            host_key_fingerprint=sshkeys.fingerprint(pair.public),
+            ports=tuple(
+                PublishedPort(container=port.container, host=port.host)
+                for port in lease.assignment.ports
+                if port.container != SSH_PORT
+            ),
+            expires_at=lease.expires_at,
+        )
+        return envelope.seal(
+            json.dumps(credentials.model_dump(mode="json")).encode(),
+            envelope.load_public_key(lease.renter_public_key),
+            envelope.context(lease.id, self._host.key.ss58_address, lease.owner),
+        )
+
+
+def authorized_keys(line: str) -> PlacedFile:
+    """The file that says who may log in."""
+    return PlacedFile(AUTHORIZED_KEYS_FILE, f"{line}\n".encode(), mode=0o644)
+
+
+def _keys(lease: Lease, pair: sshkeys.SshKeyPair) -> tuple[PlacedFile, ...]:
+    # The host key comes last: the entry point waits for it.
+    return (
+        authorized_keys(lease.ssh_public_key),
+        PlacedFile(HOST_KEY_FILE, pair.private.encode(), mode=0o600),
+    )

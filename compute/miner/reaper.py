@@ -1,0 +1,145 @@
+"""The guard: ends overdue containers with nothing but the engine.
+
+    python -m compute.miner.reaper --state FOLDER [--engine URL] [--forever]
+
+The miner starts one beside itself, in a session of its own, so that a deadline holds when the
+miner dies. It leaves the miner some seconds to end a lease properly, and then removes the
+container by force; the ledger learns of it at the miner's next start. It ends by itself when the
+miner is gone and no container is left. With `--forever` it minds every miner's containers on the
+engine, for a service manager to run.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from compute.adapters.engine.docker import DockerEngine
+from compute.adapters.hardware.clock import SystemClock
+from compute.domain.container import deadline_of
+from compute.domain.timeline import Instant
+from compute.errors import ComputeError
+from compute.ports.engine import Engine
+from compute.telemetry import logs
+
+EVERY_S = 2.0
+PATIENCE_S = 20.0  # the miner's own teardown takes its grace period, and a moment
+MINER_LOCK = "miner.lock"
+GUARD_LOCK = "guard.lock"
+_log = logs.get("guard")
+
+
+def reap(engine: Engine, now: Instant, patience_s: float, owner: str | None = None) -> int:
+    """Remove containers that are overdue by more than the patience; answers how many.
+
+    Raises:
+        EngineError: the engine does not answer, or refuses one removal after the others were done.
+    """
+    removed = 0
+    refusal: ComputeError | None = None
+    for container in engine.containers(owner):
+        deadline = deadline_of(container.name, container.labels)
+        if deadline is None or deadline.remaining_s(now) > -patience_s:
+            continue
+        try:
+            engine.remove(container.id)
+        except ComputeError as error:
+            refusal = error
+        else:
+            removed += 1
+            _log.warning("removed an overdue container", container=container.name)
+    if refusal is not None:
+        raise refusal
+    return removed
+
+
+@contextlib.contextmanager
+def only_holder(path: Path) -> Iterator[bool]:
+    """Hold a file's lock as long as the process lives; yields False when another holds it."""
+    with _locked(path) as file:
+        yield file is not None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[IO[str] | None]:
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield file
+
+
+def holder(path: Path) -> int | None:
+    """Process id of whoever holds a file's lock; None when nobody does."""
+    try:
+        with path.open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read().strip() or 0) or None
+    except (OSError, ValueError):
+        return None
+    return None
+
+
+def _idle(engine: Engine, state: Path, owner: str | None) -> bool:
+    return holder(state / MINER_LOCK) is None and not engine.containers(owner)
+
+
+def watch(options: argparse.Namespace, stop: threading.Event) -> None:
+    """Reap until told to stop, or until there is nothing left to guard."""
+    clock = SystemClock()
+    while not stop.is_set():
+        try:
+            engine = DockerEngine(options.engine, 30)
+            try:
+                while not stop.is_set():
+                    reap(engine, clock.now(), options.patience, options.owner or None)
+                    if not options.forever and _idle(engine, options.state, options.owner or None):
+                        return
+                    stop.wait(EVERY_S)
+            finally:
+                engine.close()
+        except ComputeError as error:
+            _log.warning("the engine is in the way", why=str(error))
+            stop.wait(EVERY_S)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="compute.miner.reaper", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="folder of the miner's state")
+    parser.add_argument("--engine", default="", help="engine URL; empty: DOCKER_HOST, else local")
+    parser.add_argument("--owner", default="", help="mind this ledger's containers; empty: all")
+    parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds left to miners")
+    parser.add_argument("--forever", action="store_true", help="stay when nothing is left")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the guard; exit status 0, also when another one runs already."""
+    options = parse(arguments)
+    logs.configure(role="guard")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    options.state.mkdir(parents=True, exist_ok=True)
+    with only_holder(options.state / GUARD_LOCK) as alone:
+        if alone:
+            watch(options, stop)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
