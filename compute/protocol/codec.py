@@ -1,7 +1,8 @@
 """Message bodies: JSON bytes to models, strictly, and back.
 
 What is refused besides what the models refuse: bytes that are not UTF-8, a repeated key, numbers
-that JSON does not know, nesting deeper than the interpreter takes, and unknown versions.
+that JSON does not know, nesting deeper than the interpreter takes, and unknown versions. Nothing is
+converted: the text "1" is no number, and `true` is no 1.
 """
 
 import json
@@ -30,7 +31,7 @@ def decode(model: type[ModelT], body: bytes) -> ModelT:
     """
     _check_version(model, _parse(body))
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body, strict=True)
     except ValidationError as error:
         faults = [_fault(item) for item in error.errors(include_url=False, include_input=False)]
         shown = faults[:_MOST_FAULTS]
@@ -78,7 +79,9 @@ def _check_version(model: type[BaseModel], content: Any) -> None:
     if not spoken or not isinstance(content, dict) or "version" not in content:
         return
     version = content["version"]
-    if isinstance(version, int) and not isinstance(version, bool) and version not in spoken:
+    if isinstance(version, bool):  # equals 1 for a literal
+        raise AdmissionError(Code.MALFORMED, "version: not a number")
+    if isinstance(version, int) and version not in spoken:
         known = ", ".join(map(str, spoken))
         raise AdmissionError(
             Code.VERSION, f"versions spoken here: {known}", data={"versions": list(spoken)}

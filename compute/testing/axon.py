@@ -1,9 +1,13 @@
 """What it takes to test a handler behind a real axon: a metagraph, a clock, limits for tests."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Any
 
 from compute.domain.metagraph import Metagraph, Neuron
+from compute.protocol.axon import Axon
 from compute.protocol.limits import Limits
 from compute.protocol.view import FixedMetagraph
 
@@ -62,3 +66,63 @@ def metagraph(neurons: Iterable[Neuron] = (), *, netuid: int = 1, block: int = 1
 def view_of(*validators: str) -> FixedMetagraph:
     """A fresh view of a subnet whose only neurons are these validators."""
     return FixedMetagraph(metagraph(neuron(key, uid=uid) for uid, key in enumerate(validators)))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an axon answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """`ok`, or the problem's code."""
+        return "ok" if self.status == HTTPStatus.OK else str(json.loads(self.body)["code"])
+
+
+async def post(
+    axon: Axon,
+    target: str,
+    headers: Mapping[str, str] | Sequence[tuple[str, str]],
+    body: bytes,
+    *,
+    method: str = "POST",
+    address: str = "192.0.2.1",
+) -> Reply:
+    """Hand a request to an axon without a network: what its server would make of those bytes.
+
+    Args:
+        axon: the axon, started or not.
+        target: path and query as they would be sent.
+        headers: in order; repeated ones as pairs.
+        body: the whole body.
+        method: of HTTP.
+        address: the caller's network address.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    path, _, query = target.partition("?")
+    scope = {
+        "type": "http",
+        "method": method,
+        "raw_path": path.encode("latin-1"),
+        "query_string": query.encode("latin-1"),
+        "headers": [
+            (b"content-length", str(len(body)).encode()),
+            *((name.lower().encode(), value.encode("latin-1")) for name, value in pairs),
+        ],
+        "client": (address, 50_000),
+    }
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await axon(scope, receive, send)
+    start, content = sent
+    answered = {name.decode(): value.decode() for name, value in start["headers"]}
+    return Reply(start["status"], answered, content["body"])
