@@ -3,7 +3,6 @@
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from compute.cli import (
@@ -99,12 +98,10 @@ def main(argv: list[str] | None = None) -> None:
     except ComputeError as error:
         output.error(error)
         sys.exit(error.code.spec.exit_code)
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except click.ClickException as error:
-        output.error(ComputeError(Code.USAGE, error.format_message()))
+    except typer.TyperException as error:
+        output.error(ComputeError(Code.USAGE, str(error)))
         sys.exit(Code.USAGE.spec.exit_code)
     except BrokenPipeError:
         sys.exit(0)
