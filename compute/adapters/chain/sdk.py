@@ -82,7 +82,7 @@ class SdkChain:
         self._signer = wallet.hotkey
         self._timeouts = timeouts or Timeouts()
         self._client: bt.Client | None = None
-        self._connecting = asyncio.Lock()
+        self._opening: asyncio.Task[bt.Client] | None = None
 
     @property
     def hotkey(self) -> str:
@@ -163,6 +163,8 @@ class SdkChain:
 
     async def close(self) -> None:
         """Let go of the connection."""
+        if self._opening is not None:
+            await asyncio.wait({self._opening}, timeout=self._timeouts.close_s)
         client, self._client = self._client, None
         if client is not None:
             await self._let_go(client)
@@ -188,16 +190,31 @@ class SdkChain:
             raise translate(error) from error
 
     async def _connected(self) -> bt.Client:
-        async with self._connecting:
-            if self._client is None:
-                client = open_client(self._network)
-                try:
-                    await client.connect()
-                except BaseException:
-                    await self._let_go(client)
-                    raise
-                self._client = client
-            return self._client
+        """The connection, made if there is none.
+
+        All callers wait for one attempt. A caller that runs out of time leaves it running: the
+        SDK does not clean up after an attempt that is cancelled, and its end is in sight anyway.
+        """
+        while self._client is None:
+            if self._opening is None:
+                self._opening = asyncio.create_task(self._open())
+                self._opening.add_done_callback(self._opened)
+            await asyncio.shield(self._opening)
+        return self._client
+
+    async def _open(self) -> bt.Client:
+        client = open_client(self._network)
+        try:
+            return await client.connect()
+        except BaseException:
+            await self._let_go(client)
+            raise
+
+    def _opened(self, attempt: asyncio.Task[bt.Client]) -> None:
+        self._opening = None
+        # Asking for the exception also marks it as seen, where nobody waits for it any more.
+        if not attempt.cancelled() and attempt.exception() is None:
+            self._client = attempt.result()
 
     async def _drop(self, client: bt.Client) -> None:
         if self._client is client:
