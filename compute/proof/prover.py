@@ -21,7 +21,7 @@ MAX_SWEEPS = 8
 
 
 class ProverSession:
-    """One session of one or more GPUs.
+    """One session of one or more GPUs; its holders can be replaced in a subclass.
 
     Args:
         engine: makes the engine of a GPU, or raises `EngineUnfit`.
@@ -31,6 +31,8 @@ class ProverSession:
     Attributes:
         expects: bytes that `receive` takes next.
     """
+
+    holder = Holder
 
     def __init__(
         self, engine: Callable[[int], Engine], mine: Collection[int] | None = None
@@ -88,7 +90,7 @@ class ProverSession:
             engine.allocate(sizes)
         except EngineUnfit as error:
             return Ready(error.status)
-        self._holders[gpu] = Holder(engine, sizes)
+        self._holders[gpu] = self.holder(engine, sizes)
         return Ready(Status.READY, engine.path, engine.device, engine.memory_bytes)
 
     def _start(self, slot: bytes, subs: list[bytes]) -> Iterator[bytes]:

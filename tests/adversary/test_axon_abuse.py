@@ -1,0 +1,273 @@
+"""An axon under abuse: each attack ends within its limit, and honest callers notice nothing."""
+
+import asyncio
+import gzip
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from statistics import quantiles
+
+import psutil
+import pytest
+from bittensor import http_auth
+
+from compute.protocol.address import Peer
+from compute.protocol.dendrite import Dendrite
+from compute.protocol.synapses import Message, Synapse
+from compute.testing.wallets import dev_wallet
+
+ME, CALLER = dev_wallet("Me"), dev_wallet("Caller")
+MIB = 1024 * 1024
+PATIENCE_S = 8  # an attack that is still open after so long was not ended by the axon
+
+
+class Text(Message):
+    """Any text."""
+
+    text: str = ""
+
+
+TELL = Synapse("Tell", Text, Text, 65_536, 65_536, 5)
+
+
+class Target:
+    """A process with an axon in it."""
+
+    def __init__(self, port: int, pid: int) -> None:
+        self.peer = Peer(ME.address, "127.0.0.1", port)
+        self._process = psutil.Process(pid)
+
+    @property
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        return int(self._process.memory_info().rss)
+
+    @property
+    def connections(self) -> int:
+        """Open connections to it."""
+        inside = self._process.net_connections("tcp")
+        return sum(item.status == psutil.CONN_ESTABLISHED for item in inside)
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[Target]:
+    """A served axon with short limits."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("axon_process.py")),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stdout
+    assert process.stdin
+    try:
+        port = int(await asyncio.wait_for(process.stdout.readline(), 30))
+        yield Target(port, process.pid)
+    finally:
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), 10)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def request(body: bytes, *headers: str, length: int | None = None, chunked: bool = False) -> bytes:
+    """A well-signed request with any body."""
+    signed = http_auth.sign(
+        CALLER, method="POST", path="/Tell", body=body, receiver_ss58=ME.address
+    )
+    framing = (
+        "Transfer-Encoding: chunked"
+        if chunked
+        else f"Content-Length: {len(body) if length is None else length}"
+    )
+    lines = [
+        "POST /Tell HTTP/1.1",
+        "Host: x",
+        "Content-Type: application/json",
+        framing,
+        *(f"{name}: {value}" for name, value in signed.items()),
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+async def converse(
+    target: Target,
+    sent: bytes,
+    *,
+    then: Callable[[asyncio.StreamWriter], Awaitable[None]] | None = None,
+) -> bytes:
+    """Send bytes, and then whatever `then` sends; give everything that came back until the end.
+
+    Raises:
+        TimeoutError: when the axon neither answered nor hung up.
+    """
+    reader, writer = await asyncio.open_connection(target.peer.host, target.peer.port)
+    more: asyncio.Task[None] | None = None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            writer.write(sent)
+            if then is not None:
+                more = asyncio.ensure_future(then(writer))  # type: ignore[arg-type]
+            try:
+                return await reader.read()
+            except ConnectionError:
+                return b""
+    finally:
+        if more is not None:
+            more.cancel()
+            await asyncio.gather(more, return_exceptions=True)
+        writer.close()
+
+
+def code_of(answer: bytes) -> str:
+    """The code of a problem, or an empty string when there was no answer."""
+    if not answer:
+        return ""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"x-compute-receipt: sr25519:0x" in head, head
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return str(json.loads(body[:length]).get("code", "ok"))
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """One byte every tenth of a second, for ever."""
+    while True:
+        writer.write(b"a")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+
+
+async def flood(writer: asyncio.StreamWriter) -> None:
+    """Bytes as fast as they are taken, for ever."""
+    while True:
+        writer.write(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+        await writer.drain()
+
+
+BOMB = gzip.compress(b"0" * 50 * MIB)
+DEEP = b"[" * 60_000
+REPEATED = b'{"text":"a","text":"b"}'
+BINARY = b'{"text":"\xff\xfe"}'
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: request(DEEP) + DEEP, {"malformed"}),
+        (lambda: request(REPEATED) + REPEATED, {"malformed"}),
+        (lambda: request(BINARY) + BINARY, {"malformed"}),
+        (lambda: request(BOMB, "Content-Encoding: gzip", length=len(BOMB)) + BOMB, {"malformed"}),
+        (lambda: request(b"", "Content-Encoding: br", length=9), {"malformed"}),
+        (lambda: request(b"", length=65_537), {"too_large"}),
+        (lambda: request(b"", length=10**15), {"too_large"}),
+        (lambda: request(b"", length=-1), {"malformed"}),
+        (lambda: request(b"", "Content-Length: 5", chunked=True) + b"0\r\n\r\n", {"malformed"}),
+        (lambda: request(b"", "A: " + "x" * 20_000, length=0), {"too_large"}),
+        (lambda: request(b"", *("A: b" for _ in range(9000)), length=0), {"too_large"}),
+        (lambda: b"GET /" + b"x" * 30_000 + b" HTTP/1.1\r\n\r\n", {"too_large"}),
+        (lambda: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", {"malformed"}),
+        (lambda: b"SSH-2.0-OpenSSH_9.2\r\n", {"malformed"}),
+        (lambda: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {"malformed"}),
+        (lambda: b"CONNECT 169.254.169.254:80 HTTP/1.1\r\n\r\n", {"malformed", "not_found"}),
+        (lambda: b"GET http:// HTTP/1.1\r\n\r\n", {"malformed", "not_found"}),
+        (lambda: b"POST /Tell HTTP/1.0\r\n\r\n", {"unauthenticated"}),
+        (lambda: b"GET /\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", {"malformed", "not_found"}),
+    ],
+    ids=[
+        "deep", "repeated", "binary", "bomb", "brotli", "large", "huge", "negative", "both-lengths",
+        "long-header", "many-headers", "long-target", "tls", "ssh", "http2", "connect", "absolute",
+        "http10", "path",
+    ],
+)  # fmt: skip
+async def test_one_bad_request(
+    target: Target, make: Callable[[], bytes], expected: set[str]
+) -> None:
+    """Each is answered with a signed problem, and the connection ends by itself."""
+    assert code_of(await converse(target, make())) in expected
+
+
+@pytest.mark.parametrize(
+    ("make", "then"),
+    [
+        (lambda: b"", None),
+        (lambda: b"POST /Tell HTTP/1.1\r\n", None),
+        (lambda: b"POST /Tell HTTP/1.1\r\nA: ", drip),
+        (lambda: request(b"", length=1000), None),
+        (lambda: request(b"", length=1000), drip),
+        (lambda: request(b"", chunked=True) + b"3e8\r\n", drip),
+        (lambda: request(b"", chunked=True), flood),
+        (lambda: request(b"", length=10**9), flood),
+        (lambda: b"GET /healthz HTTP/1.1\r\n\r\n", None),
+        (lambda: b"GET /healthz HTTP/1.1\r\n\r\n" * 1000, None),
+    ],
+    ids=[
+        "silent", "half-head", "slow-head", "no-body", "slow-body", "slow-chunk", "endless-chunks",
+        "endless-body", "idle", "pipelined",
+    ],
+)  # fmt: skip
+async def test_one_bad_connection(
+    target: Target,
+    make: Callable[[], bytes],
+    then: Callable[[asyncio.StreamWriter], Awaitable[None]] | None,
+) -> None:
+    """Whoever never finishes, or never stops, is hung up on."""
+    await converse(target, make(), then=then)
+
+
+async def test_one_address_cannot_take_every_connection(target: Target) -> None:
+    """Beyond its share an address is hung up on at once, and gets its place back later."""
+    held = [await asyncio.open_connection("127.0.0.1", target.peer.port) for _ in range(1000)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.peer.port)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+                await reader.readexactly(1)
+    finally:
+        for _, one in [*held, (reader, writer)]:
+            one.close()
+    await asyncio.sleep(0.1)
+    assert b"200" in await converse(target, b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+
+
+@pytest.mark.timeout(60)
+async def test_honest_callers_notice_nothing(target: Target) -> None:
+    """With two hundred attackers of all kinds an honest caller's 99th percentile is under 100 ms."""
+    attacks: list[Callable[[], Awaitable[bytes]]] = [
+        lambda: converse(target, b"POST /Tell HTTP/1.1\r\nA: ", then=drip),
+        lambda: converse(target, request(b"", length=1000), then=drip),
+        lambda: converse(target, request(b"", length=10**9), then=None),
+        lambda: converse(target, request(DEEP) + DEEP),
+        lambda: converse(target, request(BOMB, "Content-Encoding: gzip") + BOMB),
+    ]
+    stop = asyncio.Event()
+
+    async def attacker(attack: Callable[[], Awaitable[bytes]]) -> None:
+        while not stop.is_set():
+            await attack()
+            await asyncio.sleep(0.2)
+
+    async with Dendrite(CALLER, allow_private=True) as dendrite:
+        await dendrite.call(target.peer, TELL, Text())
+        before = target.rss
+        attackers = [asyncio.create_task(attacker(attacks[i % 5])) for i in range(200)]
+        took_ms = []
+        for _ in range(400):
+            answer = await dendrite.call(target.peer, TELL, Text(text="honest"))
+            took_ms.append(answer.elapsed_s * 1000)
+            await asyncio.sleep(0.01)
+        grown = target.rss - before
+        stop.set()
+        await asyncio.gather(*attackers)
+    assert quantiles(took_ms, n=100)[98] < 100
+    assert grown < 64 * MIB
+    for _ in range(100):
+        if target.connections <= 1:
+            break
+        await asyncio.sleep(0.05)
+    assert target.connections <= 1
