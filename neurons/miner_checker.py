@@ -10,29 +10,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from compute.adapters.ssh.session import SshSession
 from compute.cli.neuron import run_neuron
 from compute.cli.output import Output, table
+from compute.cli.proving import prove
 from compute.cli.session import renting
 from compute.domain.metagraph import Neuron
-from compute.probes import inside
 from compute.probes.checker import chosen, exit_code, probe_all
-from compute.probes.proof import prove_inside, require
 from compute.probes.rental import ProbePlan, RentalProbe
 from compute.probes.report import Check, Outcome, ProbeReport
 from compute.renter.session import RenterSession
 from compute.settings.renter import CheckerSettings
 
 
-async def _prove(session: SshSession, hotkey: str) -> str:
-    gpus = await asyncio.to_thread(inside.visible_gpus, session)
-    return require(await prove_inside(session, gpus, hotkey=hotkey))
-
-
 async def main(settings: CheckerSettings, stop: asyncio.Event) -> int:
     """Probe once, or every so many seconds until told to stop."""
     async with renting(settings) as session:
-        plan = ProbePlan(duration_s=settings.duration_s, prove=_prove if settings.proof else None)
+        plan = ProbePlan(duration_s=settings.duration_s, prove=prove if settings.proof else None)
         probe = RentalProbe(
             session.dendrite, hotkey=session.hotkey, netuid=settings.netuid, plan=plan
         )
