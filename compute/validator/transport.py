@@ -15,8 +15,8 @@ from compute.protocol.address import Peer
 from compute.protocol.receipts import Receipt
 from compute.protocol.synapses import CHALLENGE, ChallengeReply, ChallengeRequest, ChallengeStep
 
-SPARE_S = 5.0  # beyond the prover's own time: for the way there and back
-CLOSE_S = 5.0
+SPARE_S = 2.0  # beyond the prover's own time: for the way there and back
+CLOSE_S = 3.0
 FRAMES_BEFORE_OPENING = 4  # READY, ROOT_A and two ROOT_B of each GPU
 
 

@@ -29,7 +29,7 @@ from compute.validator.recorder import Recorder
 SETTLE_BLOCKS = 8  # a transaction that was not included by then is taken to be lost
 MOST_WAIT_BLOCKS = 25
 SEND_TIMEOUT_S = 200.0  # beyond the chain's own time limit for a transaction
-LATEST = 0.9  # share of the epoch after which weights are set without waiting for a proof round
+LATEST = 0.9  # share of the epoch after which a burn does not wait for the first proofs
 SHOWN = 64  # miners that the log names one by one
 OVER = (SubmissionState.CONFIRMED, SubmissionState.MISSED)
 log = logs.get("weights")
@@ -114,7 +114,8 @@ class Paymaster:
 
     def _due(self, metagraph: Metagraph) -> bool:
         position = metagraph.blocks_since_epoch / max(1, metagraph.tempo)
-        ready = self._measured.is_set() or position >= LATEST
+        burns = self._tools.policy.burn.uid is not None
+        ready = self._measured.is_set() or (burns and position >= LATEST)
         return ready and position >= self._tools.weights_at
 
     async def _plan(self, metagraph: Metagraph, epoch_block: int) -> Submission:

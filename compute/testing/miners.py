@@ -1,0 +1,184 @@
+"""Simulated miners: real HTTP, real signatures, real proofs at a small n; each with its habits.
+
+They stand behind real axons, so that a validator cannot tell them from miners whose containers are
+real. The provers run in threads of the same process.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from compute.domain.hardware import Gpu, HardwareReport
+from compute.domain.requirement import Capacity
+from compute.errors import Code, ComputeError, LeaseError
+from compute.proof.engine_numpy import NumpyEngine
+from compute.proof.prover import ProverSession
+from compute.proof.wire import HEADER_BYTES, Kind, WireError
+from compute.protocol.axon import Axon
+from compute.protocol.context import RequestContext
+from compute.protocol.limits import Limits
+from compute.protocol.synapses import (
+    CHALLENGE,
+    SPECS,
+    ChallengeReply,
+    ChallengeRequest,
+    ChallengeStep,
+    DiskEnforcement,
+    SpecsReply,
+    SpecsRequest,
+    Terms,
+)
+from compute.protocol.view import MetagraphView
+
+HANG_S = 3600.0
+SHORT_SKEW_S = 0.0  # validator and simulated miners share one clock
+
+
+class Habit(StrEnum):
+    """How a simulated miner behaves."""
+
+    HONEST = "honest"
+    HANGING = "hanging"
+    """Accepts every request and never answers."""
+    BABBLING = "babbling"
+    """Signs answers that are not what the synapse says."""
+    GARBLING = "garbling"
+    """Claims well, and sends noise for a proof."""
+    FORGING = "forging"
+    """Runs the proof and changes one byte of an opening."""
+    BUSY = "busy"
+    """Says that its hardware is leased out."""
+    STALLING = "stalling"
+    """Opens a proof session and lets it hang."""
+
+
+@dataclass
+class SimulatedMiner:
+    """One miner: what it claims, and how it behaves. Habits may be changed while it runs.
+
+    Attributes:
+        wallet: its keys; a keypair does too.
+        gpus: what it claims; empty claims a processor only.
+    """
+
+    wallet: Any
+    gpus: tuple[Gpu, ...] = ()
+    habit: Habit = Habit.HONEST
+    sessions: dict[str, "_Prover"] = field(default_factory=dict)
+    asked: int = 0
+
+    def axon(self, view: MetagraphView, registry: Any = None) -> Axon:
+        """An axon that answers for this miner."""
+        limits = Limits(skew_s=SHORT_SKEW_S, rate_per_hotkey=0, rate=0)
+        axon = Axon(self.wallet, metagraph=view, limits=limits, registry=registry)
+        axon.attach(SPECS, self._specs)
+        axon.attach(CHALLENGE, self._challenge)
+        return axon
+
+    async def _specs(self, _request: SpecsRequest, _context: RequestContext) -> SpecsReply:
+        self.asked += 1
+        if self.habit is Habit.HANGING:
+            await asyncio.sleep(HANG_S)
+        reply = specs_of(self.gpus)
+        if self.habit is Habit.BABBLING:
+            return reply.model_copy(update={"hosts": "everything you like"})
+        return reply
+
+    async def _challenge(
+        self, request: ChallengeRequest, _context: RequestContext
+    ) -> ChallengeReply:
+        self.asked += 1
+        if self.habit is Habit.BUSY:
+            raise LeaseError(Code.NO_CAPACITY, "leased out")
+        if self.habit is Habit.HANGING or (
+            self.habit is Habit.STALLING and request.step is ChallengeStep.EXCHANGE
+        ):
+            await asyncio.sleep(HANG_S)
+        if request.step is ChallengeStep.OPEN:
+            session = secrets.token_hex(16)
+            self.sessions[session] = _Prover(self.habit)
+            return ChallengeReply(session=session)
+        prover = self.sessions.get(request.session)
+        if prover is None:
+            raise ComputeError(Code.PROVER_FAILED, "there is no such session")
+        if request.step is ChallengeStep.CLOSE:
+            del self.sessions[request.session]
+            return ChallengeReply(session=request.session)
+        data = await asyncio.to_thread(prover.exchange, request.data, request.expect)
+        return ChallengeReply(session=request.session, data=data)
+
+
+class _Prover:
+    """One proof session, as a byte stream."""
+
+    def __init__(self, habit: Habit) -> None:
+        self._session = ProverSession(lambda _gpu: NumpyEngine())
+        self._habit = habit
+        self._input = b""
+        self._output = bytearray()
+        self._lock = threading.Lock()
+
+    def exchange(self, data: bytes, expect: int) -> bytes:
+        """Feed bytes in and take exactly as many out as are expected."""
+        if self._habit is Habit.GARBLING:
+            return secrets.token_bytes(expect)
+        with self._lock:
+            self._feed(data)
+            if len(self._output) < expect:
+                raise ComputeError(Code.PROVER_FAILED, "the prover gave less than that")
+            taken = bytes(self._output[:expect])
+            del self._output[:expect]
+        return taken
+
+    def _feed(self, data: bytes) -> None:
+        self._input += data
+        try:
+            while len(self._input) >= self._session.expects:
+                size = self._session.expects
+                piece, self._input = self._input[:size], self._input[size:]
+                for frame in self._session.receive(piece):
+                    self._output += self._spoilt(frame)
+        except WireError as error:
+            raise ComputeError(Code.PROVER_FAILED, str(error)) from error
+
+    def _spoilt(self, frame: bytes) -> bytes:
+        if self._habit is not Habit.FORGING or frame[0] != Kind.UNITS:
+            return frame
+        spoilt = bytearray(frame)
+        spoilt[HEADER_BYTES + 7] ^= 1
+        return bytes(spoilt)
+
+
+def specs_of(gpus: tuple[Gpu, ...] = ()) -> SpecsReply:
+    """A plausible claim."""
+    host = HardwareReport(
+        cpu_model="simulated", cpus=8, memory_mib=16_384, gpus=gpus, gpu_note="" if gpus else "none"
+    )
+    capacity = Capacity(gpus=len(gpus), cpus=8, memory_mib=16_384, disk_mib=100_000, leases=4)
+    return SpecsReply(
+        software="simulated",
+        hosts=(host,),
+        total=capacity,
+        free=capacity,
+        terms=Terms(longest_lease_s=86_400, internet=True, disk=DiskEnforcement.NONE),
+        default_image="sha256:" + "0" * 64,
+    )
+
+
+def gpu(uuid: str, model: str, *, index: int = 0, memory_mib: int = 81_559) -> Gpu:
+    """A claimed GPU."""
+    return Gpu(index=index, uuid=uuid, model=model, memory_mib=memory_mib)
+
+
+@asynccontextmanager
+async def serving(
+    miners: Iterable[SimulatedMiner], view: MetagraphView, host: str = "127.0.0.2"
+) -> AsyncIterator[list[Axon]]:
+    """Serve several miners on free ports while the context lasts."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(each.axon(view).serving(host)) for each in miners]
