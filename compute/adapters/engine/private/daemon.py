@@ -80,10 +80,13 @@ def start(layout: Layout, progress: Progress) -> None:
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     network.note_host()
     network.create_bridge(layout.bridge, choices.subnets)
+    others = network.engine_rules()
     try:
         _launch(layout, choices)
+        network.put_back(others)
     except BaseException:
         clear(layout)
+        layout.record.unlink()  # the next start may choose better
         raise
 
 
@@ -107,6 +110,7 @@ def clear(layout: Layout) -> None:
     processes.end_processes(processes.engine_processes(layout), grace_s=_STOP_GRACE_S)
     processes.remove_cgroups(layout)
     storage.unmount_below(layout.root, layout.run)
+    storage.detach_loops_below(layout.root.parent)
     choices = _read_choices(layout)
     if choices:
         bridges = {layout.bridge, *network.bridges_within(choices.subnets)}

@@ -7,6 +7,7 @@ that, and another engine that still runs should lose nothing.
 
 import hashlib
 import ipaddress
+import itertools
 import json
 import re
 import shlex
@@ -20,10 +21,20 @@ from compute.errors import Code, EngineError
 
 # What private engines changed on this host as a whole; shared by all of them.
 HOST_FOLDER = Path("/run/compute-engines")
-_HOST_RECORD = HOST_FOLDER / "host.json"
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+# A rule in a chain of the engines', but for the RETURN at its end.
+_SHARED_RULE = re.compile(r"-A DOCKER\S* (?!-j RETURN$)")
 _FILTERS = ("iptables", "ip6tables")
 _TABLES = ("filter", "nat")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One firewall rule, as the tool itself lists it (`-A CHAIN …`)."""
+
+    tool: str
+    table: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,7 @@ def create_bridge(name: str, subnets: Subnets) -> None:
 
 def remove_bridge(name: str) -> None:
     """Remove a bridge if it exists."""
-    if Path("/sys/class/net", name).exists():
+    if f"{name}:" in Path("/proc/self/net/dev").read_text():
         try_tool("ip", "link", "delete", name)
 
 
@@ -101,12 +112,12 @@ def note_host() -> None:
 
     A system engine's chains and forwarding are its own: then there is nothing to put back.
     """
-    if _HOST_RECORD.exists() or _has_engine_chains() or other_engine_runs():
+    if _host_record().exists() or _has_engine_chains() or other_engine_runs():
         return
     HOST_FOLDER.mkdir(mode=0o755, exist_ok=True)
     policy = {tool: _forward_policy(tool) for tool in _FILTERS}
     record = {"forwarding": _FORWARDING.read_text().strip(), "policy": policy}
-    _HOST_RECORD.write_text(json.dumps(record))
+    _host_record().write_text(json.dumps(record))
 
 
 def remove_rules(subnets: Subnets, bridges: Iterable[str]) -> None:
@@ -114,23 +125,51 @@ def remove_rules(subnets: Subnets, bridges: Iterable[str]) -> None:
     first, second = str(subnets.block.network_address).split(".")[:2]
     names = "|".join(re.escape(name) for name in bridges)
     ours = re.compile(rf"(?:^|\s)(?:{names or 'no-bridge'}|{first}\.{second}\.[\d./]+)(?:\s|$)")
-    for tool, table in ((tool, table) for tool in _FILTERS for table in _TABLES):
+    for tool, table in itertools.product(_FILTERS, _TABLES):
         for rule in _rules(tool, table):
             if rule.startswith("-A ") and ours.search(rule):
                 _delete_rule(tool, table, rule)
 
 
+def engine_rules() -> list[Rule]:
+    """The rules that engines keep in the chains that they all share.
+
+    An engine that starts empties those chains, the rules of others included.
+    """
+    everything = (
+        Rule(tool, table, text)
+        for tool, table in itertools.product(_FILTERS, _TABLES)
+        for text in _rules(tool, table)
+    )
+    return [rule for rule in everything if _SHARED_RULE.match(rule.text)]
+
+
+def put_back(before: Iterable[Rule]) -> None:
+    """Put the rules of other engines back, in their order and ahead of what is there now."""
+    present = set(engine_rules())
+    for rule in reversed([rule for rule in before if rule not in present]):
+        _, chain, *words = shlex.split(rule.text)
+        try_tool(rule.tool, "-w", "-t", rule.table, "-I", chain, *words)
+
+
 def restore_host() -> None:
     """Put the host back as the first private engine found it, if no engine runs any more."""
-    if not _HOST_RECORD.exists() or other_engine_runs():
+    path = _host_record()
+    if not path.exists() or other_engine_runs():
         return
-    record = json.loads(_HOST_RECORD.read_text())
+    record = json.loads(path.read_text())
     for tool in _FILTERS:
         _remove_engine_chains(tool)
         if record["policy"][tool]:
             try_tool(tool, "-w", "-P", "FORWARD", record["policy"][tool])
     _FORWARDING.write_text(record["forwarding"])
-    _HOST_RECORD.unlink()
+    path.unlink()
+
+
+def _host_record() -> Path:
+    """Rules and forwarding belong to a network namespace; so does what is remembered of them."""
+    namespace = Path("/proc/self/ns/net").readlink().name.strip("net:[]")
+    return HOST_FOLDER / f"host-{namespace}.json"
 
 
 def _has_engine_chains() -> bool:

@@ -1,9 +1,12 @@
 """Choosing a storage driver that works where the engine's data lies, and clearing its mounts."""
 
+import contextlib
+import json
 import tempfile
 from pathlib import Path
 
-from compute.adapters.engine.private.tools import try_tool
+from compute.adapters.engine.private.tools import run_tool, try_tool
+from compute.errors import EngineError
 
 OVERLAY = "overlay2"
 COPIES = "vfs"
@@ -37,3 +40,13 @@ def unmount_below(*folders: Path) -> None:
     """Unmount everything at or below these folders."""
     for point in mounts_below(*folders):
         try_tool("umount", "-l", str(point))
+
+
+def detach_loops_below(folder: Path) -> None:
+    """Detach loop devices whose file lies below this folder."""
+    listed = ""
+    with contextlib.suppress(EngineError):
+        listed = run_tool("losetup", "--json", "--list", "--output", "NAME,BACK-FILE")
+    for device in json.loads(listed)["loopdevices"] if listed.strip() else []:
+        if folder in Path(device["back-file"] or "/").parents:
+            try_tool("losetup", "--detach", device["name"])
