@@ -4,6 +4,7 @@ The demo, the soak and the integration tests stand on it. Everything it makes li
 carries one name, so that what is left behind can be counted.
 """
 
+import asyncio
 import os
 import signal
 import socket
@@ -19,7 +20,12 @@ from typing import Any, Self, TypeVar
 from compute.adapters.chain import make_wallet, open_wallet
 from compute.adapters.chain.devchain.params import ChainParams, SubnetParams
 from compute.adapters.chain.devchain.provision import Provision, create
+from compute.adapters.chain.devchain.substrate import DevChain
+from compute.domain.evidence import Record
 from compute.errors import Code, ComputeError
+from compute.storage.database import Role, open_database
+from compute.storage.evidence import EvidenceLog
+from compute.storage.ledger import SqlLedger
 
 NEURONS = Path(__file__).resolve().parents[2] / "neurons"
 ADDRESS = "127.0.0.2"  # the chain refuses 127.0.0.1
@@ -76,6 +82,11 @@ class NeuronProcess:
     def running(self) -> bool:
         """Whether it has not ended."""
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with anything but 0."""
+        return self.process is not None and self.process.poll() not in (None, 0)
 
     def stop(self, number: int = signal.SIGTERM, limit_s: float = STOP_S) -> tuple[int, float]:
         """Signal it and wait; its exit code and the seconds it took.
@@ -177,20 +188,22 @@ class Rig:
         home.mkdir(exist_ok=True)
         return {**kept, "HOME": str(home), "DOCKER_HOST": self.docker_host}
 
-    def neuron(self, role: str, name: str, **more: str) -> NeuronProcess:
+    def neuron(self, role: str, name: str, *, log: str = "", **more: str) -> NeuronProcess:
         """Describe a neuron's process without starting it.
 
         Args:
             role: miner, validator or miner_checker.
-            name: of its wallet; also of its state folder and log.
+            name: of its wallet; also of its state folder.
+            log: name of its log, under which the rig knows it; the wallet's when empty.
             more: settings with `__` for the dots.
         """
         settings = self.flags(name) | {"logging.format": "json"}
         settings |= dict(self.plan.settings.get(role, {}))
         settings |= {key.replace("__", "."): value for key, value in more.items()}
         arguments = [part for key, value in settings.items() for part in (f"--{key}", value)]
-        process = NeuronProcess(role, arguments, self.root / f"{name}.log", self.environment())
-        self.neurons[name] = process
+        known_as = log or name
+        process = NeuronProcess(role, arguments, self.root / f"{known_as}.log", self.environment())
+        self.neurons[known_as] = process
         return process
 
     def start_miner(self, name: str = "miner", **more: str) -> NeuronProcess:
@@ -234,7 +247,7 @@ class Rig:
             found = look()
             if found:
                 return found
-            ended = [n for n in self.neurons.values() if n.process is not None and not n.running]
+            ended = [n for n in self.neurons.values() if n.process is not None and n.failed]
             if ended:
                 words = ended[0].tail(4)
                 raise ComputeError(
@@ -246,6 +259,45 @@ class Rig:
                     Code.INTERNAL, f"no {what} within {limit_s:.0f} s; last words:\n{words}"
                 )
             time.sleep(every_s)
+
+    def weights(self) -> dict[int, dict[int, float]]:
+        """Weights on chain: validator UID to miner UID to share of its row."""
+
+        async def read() -> list[tuple[Any, Any]]:
+            chain = DevChain(self.chain_file, time.time)
+            try:
+                return await chain.query_map("SubtensorModule", "Weights", [self.plan.netuid])
+            finally:
+                await chain.close()
+
+        rows = {int(uid): dict(row) for uid, row in asyncio.run(read())}
+        return {
+            uid: {int(target): value / sum(row.values()) for target, value in row.items()}
+            for uid, row in rows.items()
+            if sum(row.values())
+        }
+
+    def owner(self, name: str = "miner") -> str:
+        """The label by which a miner's objects in the engine are known; empty before its start."""
+        database = self.root / name / "miner.sqlite"
+        if not database.exists():
+            return ""
+        engine = open_database(f"sqlite:///{database}", Role.MINER)
+        try:
+            return SqlLedger(engine, time.time).owner
+        finally:
+            engine.dispose()
+
+    def evidence(self, name: str = "validator") -> list[Record]:
+        """What a validator has recorded, oldest first."""
+        database = self.root / name / "validator.sqlite"
+        if not database.exists():
+            return []
+        engine = open_database(f"sqlite:///{database}", Role.VALIDATOR)
+        try:
+            return list(EvidenceLog(engine, self.wallet(name).hotkey, self.plan.netuid).records())
+        finally:
+            engine.dispose()
 
     def stop(self) -> None:
         """Stop every neuron that still runs, validators first."""
