@@ -98,6 +98,7 @@ class _Node:
         self._command = command
         self._writing = threading.Lock()
         self._children: list[subprocess.Popen[bytes]] = []
+        self._readers: list[threading.Thread] = []
 
     def serve(self) -> int:
         first = self._next_frame(0)
@@ -107,9 +108,13 @@ class _Node:
         if header.gpu == 1:
             return self._serve_here(opener(self._device), data)
         try:
-            return self._serve_children(header.gpu, data)
-        finally:
-            self._end_children()
+            self._serve_children(header.gpu, data)
+        except (WireError, EOFError, OSError):
+            for child in self._children:
+                child.kill()
+            raise
+        self._finish_children()
+        return Exit.DONE
 
     def _serve_here(self, make: Callable[[int], Engine], data: bytes) -> int:
         session = ProverSession(make)
@@ -119,7 +124,7 @@ class _Node:
         self._sink.flush()
         return serve(self._source, self._sink, session)
 
-    def _serve_children(self, gpus: int, data: bytes) -> int:
+    def _serve_children(self, gpus: int, data: bytes) -> None:
         for gpu in range(gpus):
             self._start_child(gpu)
         frame: tuple[wire.Header, bytes] | None = (wire.Header(Kind.SETUP, gpus, 0), data)
@@ -131,7 +136,6 @@ class _Node:
                     child.stdin.write(data)
                     child.stdin.flush()
             frame = self._next_frame(gpus)
-        return Exit.DONE
 
     def _start_child(self, gpu: int) -> None:
         child = subprocess.Popen(
@@ -140,7 +144,9 @@ class _Node:
             stdout=subprocess.PIPE,
         )
         self._children.append(child)
-        threading.Thread(target=self._pass_on, args=(child,), daemon=True).start()
+        reader = threading.Thread(target=self._pass_on, args=(child,), daemon=True)
+        self._readers.append(reader)
+        reader.start()
 
     def _pass_on(self, child: subprocess.Popen[bytes]) -> None:
         """Copy a child's frames, whole, to the output; its failure ends the program."""
@@ -156,12 +162,13 @@ class _Node:
         if status != Exit.DONE:
             os._exit(status if status > 0 else Exit.FAILED)
 
-    def _end_children(self) -> None:
+    def _finish_children(self) -> None:
+        """Let the children answer what they were asked, and end."""
         for child in self._children:
             if child.stdin:
                 child.stdin.close()
-        for child in self._children:
-            child.wait()
+        for reader in self._readers:
+            reader.join()
 
     def _next_frame(self, gpus: int) -> tuple[wire.Header, bytes] | None:
         head = _read(self._source, wire.HEADER_BYTES, inside=False)

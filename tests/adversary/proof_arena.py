@@ -35,16 +35,22 @@ def arena_class(sizes: Sizes = Sizes(128, 6, 64), name: str = "arena") -> GpuCla
     )
 
 
-def entropy(seed: object) -> Callable[[int], bytes]:
-    """Return a reproducible source of bytes; each call gives new ones."""
-    count = 0
+class SeededEntropy:
+    """A reproducible source of bytes; each call gives new ones, and a copy gives the same."""
 
-    def draw(size: int) -> bytes:
-        nonlocal count
-        count += 1
-        return hashlib.shake_256(f"{seed}/{count}".encode()).digest(size)
+    def __init__(self, seed: object) -> None:
+        self._seed = seed
+        self._count = 0
 
-    return draw
+    def __call__(self, size: int) -> bytes:
+        """Return bytes."""
+        self._count += 1
+        return hashlib.shake_256(f"{self._seed}/{self._count}".encode()).digest(size)
+
+
+def entropy(seed: object) -> SeededEntropy:
+    """Return a reproducible source of bytes."""
+    return SeededEntropy(seed)
 
 
 class ManualClock:
