@@ -310,7 +310,8 @@ class _Judge:
             total += weight
             if check.outcome is Outcome.PASSED:
                 passed += weight
-                passes += check.kind is EvidenceKind.PROOF
+            paying = check.outcome is Outcome.PASSED or check.reason in PARTIAL
+            passes += paying and check.kind is EvidenceKind.PROOF
         share = passed * PPM // total if total else PPM
         share = share**policy.power * PPM // PPM**policy.power
         ramp = min(PPM, passes * PPM // policy.ramp_passes)

@@ -1,0 +1,284 @@
+"""How evidence becomes a vector: one behaviour of the policy for each test."""
+
+from typing import Any
+
+import pytest
+
+from compute.domain.evidence import EvidenceKind, Outcome, Reason
+from compute.domain.measurement import (
+    PPM,
+    U16,
+    PenaltyContent,
+    ProbeContent,
+    ProofContent,
+    ProvenGpu,
+    ScoresContent,
+    SpecsContent,
+    WeightsContent,
+)
+from compute.domain.policy import Policy, parse_policy
+from compute.domain.score import Board, MinerScore
+from compute.proof.classes import known_classes
+from compute.testing import evidence
+from compute.testing.evidence import NOW, PASSED, proven, snapshot
+from compute.validator.policies import load_policy
+
+POLICY = parse_policy(
+    """
+version = 1
+name = "test"
+revision = 1
+[window]
+blocks = 10000
+specs_age = 500
+proof_age = 1000
+cooldown = 2000
+half_life = 1000
+[rates]
+h100-sxm = 1000000
+l4 = 120000
+cpu-dev = 0
+"""
+)
+
+
+class Log(evidence.Log):
+    """A log that is scored by the test policy unless told otherwise."""
+
+    def board(self, *miners: str, policy: Policy = POLICY, **more: Any) -> Board:
+        """The score of these miners."""
+        return super().board(*miners, policy=policy, **more)
+
+
+def of(board: Board, uid: int = 0) -> MinerScore:
+    found = board.explain(uid)
+    assert found is not None
+    return found
+
+
+def failing(reason: Reason) -> tuple[Outcome, Reason]:
+    return (Outcome.FAILED, reason)
+
+
+def test_capacity_is_paid_by_class_and_credit():
+    """Two H100 at full credit weigh more than one L4 at 90%, in the proportion of the rates."""
+    log = Log().proven("big", "a", "b").claim("small", "c", model="NVIDIA L4")
+    log.proof("small", proven("c", "l4", 900_000))
+    board = log.board("big", "small")
+    assert [m.score for m in board.miners] == [2_000_000, 108_000]
+    assert board.vector == {0: U16, 1: -(-108_000 * U16 // 2_000_000)}
+
+
+def test_unknown_gpu_is_an_explicit_zero():
+    """A GPU that no class knows earns nothing, and the reason says so."""
+    log = (
+        Log()
+        .claim("m", "x")
+        .proof(
+            "m",
+            ProvenGpu(gpu="x", gpu_class="", credit_ppm=0, reason=Reason.UNKNOWN_GPU),
+            outcome=failing(Reason.UNKNOWN_GPU),
+        )
+    )
+    assert of(log.board("m")).zero == "unknown: unknown GPU, explicit zero"
+
+
+def test_class_without_a_rate_is_not_paid():
+    """A processor is proven on the development class, and earns nothing in production."""
+    log = Log().claim("m").proof("m", proven("cpu", "cpu-dev"))
+    assert "not paid" in of(log.board("m")).zero
+    assert of(log.board("m", policy=load_policy("production"))).score == 0
+    assert of(log.board("m", policy=load_policy("dev"))).score > 0
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.MALFORMED, Reason.UNREACHABLE, Reason.LATE, Reason.BAD_RECEIPT]
+)
+def test_failure_shows_in_the_very_next_vector(reason: Reason):
+    """Any failed proof, a malformed one included, pays nothing at once, however good the past."""
+    log = Log()
+    for block in range(NOW - 5000, NOW - 100, 300):
+        log.proven("m", "a", block=block)
+    assert of(log.board("m")).score > 0
+    log.proof("m", outcome=failing(reason), block=NOW - 1)
+    assert of(log.board("m")).score == 0
+
+
+def test_failed_claim_pays_nothing():
+    """A malformed Specs answer pays nothing although the last proof passed."""
+    log = (
+        Log()
+        .proven("m", "a")
+        .write(
+            EvidenceKind.SPECS,
+            "m",
+            SpecsContent(),
+            outcome=failing(Reason.MALFORMED),
+            block=NOW - 1,
+        )
+    )
+    assert of(log.board("m")).zero == "its claim failed: malformed"
+
+
+def test_inconclusive_changes_nothing():
+    """A measurement that failed through our own fault leaves the score as it was, to the unit."""
+    log = Log().proven("m", "a")
+    before = of(log.board("m"))
+    for kind, content in (
+        (EvidenceKind.PROOF, ProofContent()),
+        (EvidenceKind.SPECS, SpecsContent()),
+        (EvidenceKind.PROBE, ProbeContent()),
+    ):
+        log.write(kind, "m", content, outcome=(Outcome.INCONCLUSIVE, Reason.OUR_FAULT), block=NOW)
+    assert of(log.board("m")) == before
+
+
+def test_failed_opening_cools_down_whatever_follows():
+    """After a failed opening nothing is paid until the cool-down is over, clean passes or not."""
+    log = Log().proof("m", outcome=failing(Reason.OPENING_FAILED), block=NOW - 100)
+    log.proven("m", "a")
+    assert "cool-down" in of(log.board("m")).zero
+    later = NOW - 100 + POLICY.window.cooldown + 1
+    log.proven("m", "a", block=later - 1)
+    assert of(log.board("m", block=later)).score > 0
+
+
+def test_slow_gpu_costs_only_itself():
+    """One GPU below its class earns nothing; the others of the same node keep their credit."""
+    slow = ProvenGpu(gpu="b", gpu_class="h100-sxm", credit_ppm=0, reason=Reason.SLOW)
+    log = Log().claim("m", "a", "b").proof("m", proven("a"), slow, outcome=failing(Reason.SLOW))
+    found = of(log.board("m"))
+    assert found.capacity == 1_000_000
+    assert 0 < found.score < 1_000_000
+
+
+def test_gpu_no_longer_claimed_is_not_paid():
+    """A GPU that was proven and has gone from the claim is not paid for."""
+    log = Log().proven("m", "a", "b").claim("m", "a", block=NOW - 1)
+    assert of(log.board("m")).capacity == 1_000_000
+
+
+def test_stale_proof_pays_nothing():
+    """A proof older than the policy allows verifies no capacity."""
+    log = Log().proven("m", "a", block=NOW - POLICY.window.proof_age).claim("m", "a")
+    assert of(log.board("m")).zero == "its last proof is too old"
+
+
+def test_duplicate_gpu_pays_who_was_proven_first():
+    """The same GPU identity under two hotkeys is paid once: to whom it was proven for longest."""
+    log = Log().proven("first", "a", block=NOW - 800).proven("second", "a", block=NOW - 700)
+    log.proven("second", "a").proven("first", "a")
+    board = log.board("second", "first")
+    assert of(board, 0).score == 0
+    assert "duplicate" in of(board, 0).zero
+    assert of(board, 1).score > 0
+    assert board.rulings == {"gpu:a": "first"}
+
+
+def test_ruling_outlives_the_records_that_it_was_made_from():
+    """Who held a contested GPU in the last vector holds it in the next, whatever the window shows.
+
+    Else two miners could wait until both seem equally old, and take turns.
+    """
+    log = Log().proven("thief", "a", block=NOW - 300).proven("owner", "a", block=NOW - 200)
+    assert log.board("thief", "owner").rulings == {"gpu:a": "thief"}
+    content = WeightsContent(
+        snapshot=snapshot("thief", "owner"),
+        upto=4,
+        policy="test",
+        policy_sha256="0" * 64,
+        vector_sha256="0" * 64,
+        rulings={"gpu:a": "owner"},
+    )
+    log.write(EvidenceKind.WEIGHTS, "", content)
+    assert log.board("thief", "owner").rulings == {"gpu:a": "owner"}
+
+
+def test_duplicate_address_pays_one():
+    """Two miners behind one host are one too many for a policy of one per host."""
+    log = Log().proven("first", "a", block=NOW - 400).proven("first", "a").proven("second", "b")
+    board = log.board("second", "first", same_host=True)
+    assert of(board, 0).zero.startswith("address:")
+    assert of(board, 1).score > 0
+    assert all(m.score for m in log.board("second", "first").miners)
+
+
+def test_failed_probe_stands_until_a_clean_pass():
+    """A miner that cannot be rented from earns nothing until a probe passes again."""
+    log = Log().proven("m", "a").probe("m", failing(Reason.PROBE_FAILED))
+    assert "probe" in of(log.board("m")).zero
+    log.probe("m", (Outcome.INCONCLUSIVE, Reason.OUR_FAULT), NOW - 4)
+    assert of(log.board("m")).score == 0
+    log.probe("m", PASSED, NOW - 3)
+    assert of(log.board("m")).score > 0
+
+
+def test_newcomer_ramps_up():
+    """A newcomer's pay grows with each passed proof until the policy's number is reached."""
+    policy = load_policy("production")
+    log, shares = Log(), []
+    for index in range(policy.reliability.ramp_passes + 2):
+        block = NOW + 360 * index
+        log.proven("m", "a", block=block)
+        shares.append(of(log.board("m", policy=policy, block=block)).score)
+    assert shares[0] > 0
+    assert shares == sorted(shares)
+    assert shares[-1] == shares[-3] == pytest.approx(12 * shares[0], abs=12)
+
+
+def test_reliability_forgets_by_half_lives():
+    """One failed check weighs half as much a half-life later."""
+    log = Log().claim("m", "a", block=NOW - 2000, outcome=failing(Reason.LATE))
+    log.proven("m", "a")
+    recent = of(log.board("m")).terms[1].ppm
+    log = Log().claim("m", "a", block=NOW - 3000, outcome=failing(Reason.LATE))
+    log.proven("m", "a")
+    older = of(log.board("m")).terms[1].ppm
+    assert (PPM - older) / (PPM - recent) == pytest.approx(0.5, rel=0.1)
+
+
+def test_penalty_counts_until_it_expires_or_is_withdrawn():
+    """A penalty multiplies the score, says why, and ends by itself or by its withdrawal."""
+    log = Log().proven("m", "a")
+    full = of(log.board("m")).score
+    half = PenaltyContent(penalty="p1", factor_ppm=500_000, until_block=NOW, reason="told lies")
+    log.write(EvidenceKind.PENALTY, "m", half)
+    assert of(log.board("m")).score == full // 2
+    assert any("told lies" in term.why for term in of(log.board("m")).terms)
+    assert of(log.board("m", block=NOW + 1)).score == full
+    log.write(EvidenceKind.PENALTY, "m", half.model_copy(update={"factor_ppm": PPM}))
+    assert of(log.board("m")).score == full
+
+
+def test_dead_challenge_blanks_nobody():
+    """A challenge whose scores are too old contributes nothing, and the others pay as before."""
+    text = POLICY.model_dump() | {
+        "challenges": {"compute": {"share": 600_000}, "other": {"share": 400_000, "max_age": 100}}
+    }
+    policy = Policy.model_validate(text)
+    log = Log().proven("m", "a")
+    scores = ScoresContent(challenge="other", scores={"n": 7})
+    log.write(EvidenceKind.SCORES, "", scores, block=NOW - 50)
+    both = log.board("m", "n", policy=policy).vector
+    assert both == {0: U16, 1: -(-U16 * 4 // 6)}
+    assert log.board("m", "n", policy=policy, block=NOW + 60).vector == {0: U16}
+
+
+def test_reregistered_hotkey_keeps_its_evidence_and_moves_its_uid():
+    """Evidence belongs to a hotkey: under another UID it earns the same."""
+    log = Log().proven("m", "a")
+    first = log.board("m").vector
+    moved = log.board("stranger", "m").vector
+    assert (first, moved) == ({0: U16}, {1: U16})
+
+
+def test_changed_hotkey_starts_from_nothing():
+    """A new hotkey on the same UID has no evidence, so it earns nothing yet."""
+    assert of(Log().proven("old", "a").board("new")).zero == "not measured yet"
+
+
+def test_shipped_policies_pay_only_classes_that_exist():
+    """Every class that a shipped policy pays for stands in the class table."""
+    known = {each.name for each in known_classes().classes}
+    for name in ("production", "dev"):
+        assert set(load_policy(name).rates) <= known
