@@ -1,30 +1,24 @@
 """A validator against simulated miners: real HTTP, signatures, proofs, chain rules and storage."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
 from compute.adapters.chain.devchain import ChainParams, SubnetParams
 from compute.domain.evidence import EvidenceKind, Outcome, Reason, Record
-from compute.proof.classes import known_classes
-from compute.protocol.dendrite import Dendrite
 from compute.settings.validation import (
     BoundSettings,
     CadenceSettings,
     DeadlineSettings,
     ValidationSettings,
 )
-from compute.storage.database import Role, open_database
 from compute.testing.axon import view_of
 from compute.testing.chain import DevHost, DevWallet
 from compute.testing.miners import Habit, SimulatedMiner, serving
-from compute.validator.policies import load_policy
-from compute.validator.service import ValidatorParts, ValidatorService
+from compute.testing.validating import ValidatorRun, validating
+from compute.validator.service import ValidatorService
 
 SETTINGS = ValidationSettings(
     policy="dev",
@@ -53,34 +47,14 @@ async def until(look: Callable[[], Awaitable[bool] | bool], limit_s: float = 20)
             await asyncio.sleep(0.02)
 
 
-@asynccontextmanager
-async def validating(
-    host: DevHost, validator: DevWallet, engine: Engine
-) -> AsyncIterator[ValidatorService]:
-    chain = host.chain(validator)
-    stop = asyncio.Event()
-    with ThreadPoolExecutor(2) as pool:
-        async with Dendrite(validator, allow_private=True) as dendrite:
-            service = ValidatorService(
-                ValidatorParts(
-                    chain=chain,
-                    caller=dendrite,
-                    engine=engine,
-                    key=validator.hotkey,
-                    netuid=host.netuid,
-                    settings=SETTINGS,
-                    policy=load_policy("dev"),
-                    classes=known_classes(),
-                    pool=pool,
-                )
-            )
-            running = asyncio.create_task(service.run(stop))
-            try:
-                yield service
-            finally:
-                stop.set()
-                await running
-                await chain.close()
+def plan(host: DevHost, tmp_path: Path) -> ValidatorRun:
+    return ValidatorRun(
+        network=host.network,
+        netuid=host.netuid,
+        phrase="//Validator",
+        url=f"sqlite:///{tmp_path / 'validator.sqlite'}",
+        settings=SETTINGS,
+    )
 
 
 async def announce(host: DevHost, wallet: DevWallet, port: int) -> None:
@@ -107,12 +81,11 @@ async def test_pays_the_proven_and_nobody_else(host: DevHost, tmp_path: Path) ->
     wallets = [host.registered(f"//Miner{index}") for index in range(len(habits))]
     dead = host.registered("//Dead")
     miners = [SimulatedMiner(w, habit=habit) for w, habit in zip(wallets, habits, strict=True)]
-    engine = open_database(f"sqlite:///{tmp_path / 'validator.sqlite'}", Role.VALIDATOR)
     async with serving(miners, view_of(validator.address)) as axons:
         for wallet, axon in zip(wallets, axons, strict=True):
             await announce(host, wallet, axon.port)
         await announce(host, dead, 9)
-        async with validating(host, validator, engine) as service:
+        async with validating(plan(host, tmp_path)) as service:
             await until(lambda: service.weights.latest_document() is not None)
             chain = host.chain(validator)
             await until(
