@@ -71,7 +71,8 @@ def bootstrap_archive(
         log = folder / "bootstrap.log"
         _prepare(root)
         _run(_debootstrap_command(root, mirror), log)
-        _customize(root, recipe, mirror, log)
+        _upgrade(root, mirror, log, progress)
+        _customize(root, recipe, log)
         _pack(root, archive, log)
     _remove_older(archive)
     return archive
@@ -93,9 +94,22 @@ def _prepare(root: Path) -> None:
         (folder / "90compute").write_text(text)
 
 
-def _customize(root: Path, recipe: Recipe, mirror: Mirror, log: Path) -> None:
+def _upgrade(root: Path, mirror: Mirror, log: Path, progress: Callable[[str], None]) -> None:
+    """Take the security updates, which debootstrap does not; without them the image still works."""
     lines = [line for source in mirror.sources for line in source.lines()]
     (root / "etc/apt/sources.list").write_text("\n".join(lines) + "\n")
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    script = "apt-get -qq update && apt-get -qq -y upgrade && apt-get -qq clean"
+    try:
+        _run(["chroot", str(root), "/bin/sh", "-c", script], log)
+    except EngineError:
+        progress("base image: security updates could not be taken")
+    policy.unlink()
+
+
+def _customize(root: Path, recipe: Recipe, log: Path) -> None:
     settings = root / "etc/dpkg/dpkg.cfg.d/90compute"
     settings.write_text(_DPKG_SETTINGS.replace("force-unsafe-io\n", ""))
     files = root / "opt/compute"

@@ -113,8 +113,12 @@ def ensure_base_image(
 
 def find_base_image(client: docker.DockerClient, recipe: Recipe) -> BaseImage | None:
     """The finished base image of this recipe, if the engine holds it."""
-    label = f"{parts.LABEL_RECIPE}={recipe.digest}"
-    found = client.api.images(filters={"label": label})
+    # Images that renters build on this one inherit its labels, but not its name.
+    filters = {
+        "label": f"{parts.LABEL_RECIPE}={recipe.digest}",
+        "reference": f"{REPOSITORY}:{recipe.tag}",
+    }
+    found = client.api.images(filters=filters)
     return _read(found[0], recipe) if found else None
 
 

@@ -5,7 +5,7 @@ No mirror is named in the code: the base image comes from wherever the machine i
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compute.errors import Code, EngineError
@@ -68,9 +68,9 @@ def find_mirror(apt: Path = APT, os_release: Path = OS_RELEASE) -> Mirror:
     primary = next((source for source in sources if suite in source.suites), None)
     if primary is None:
         raise EngineError(Code.HOST_UNFIT, f"no apt source has {suite}")
-    same = re.compile(rf"{re.escape(suite)}(-updates|-security)?")
-    own = tuple(s for s in sources if all(same.fullmatch(name) for name in s.suites))
-    return Mirror(suite=suite, primary=primary, sources=own)
+    kept = {suite, f"{suite}-updates", f"{suite}-security"}
+    own = (replace(s, suites=tuple(n for n in s.suites if n in kept)) for s in sources)
+    return Mirror(suite=suite, primary=primary, sources=tuple(s for s in own if s.suites))
 
 
 def read_sources(apt: Path) -> list[Source]:

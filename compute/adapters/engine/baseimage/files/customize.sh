@@ -8,6 +8,12 @@ install -D -m 0755 "$here/entry.sh" /usr/local/sbin/compute-entry
 install -D -m 0644 "$here/sshd.conf" /etc/ssh/compute_sshd.conf
 rm -f /etc/ssh/ssh_host_*
 
+# Newer servers shut out whole addresses after failed logins; behind a published port every
+# client may come from one address, so a stranger could shut out the renter.
+if ! /usr/sbin/sshd -t -f /dev/null -o PerSourcePenalties=no 2>&1 | grep -qi 'option'; then
+    echo 'PerSourcePenalties no' >>/etc/ssh/compute_sshd.conf
+fi
+
 # The login user is 1000, whoever had that number in the base.
 before=$(getent passwd 1000 | cut -d: -f1)
 if [ -n "$before" ] && [ "$before" != renter ]; then
@@ -29,5 +35,6 @@ python3 -c 'import numpy'
 python3 -m pip --version >/dev/null
 
 find /usr/share/doc -type f ! -name copyright -delete
+find /usr/share/locale -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +
 rm -rf /usr/share/man/* /usr/share/info/* /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/*.log /var/log/apt
 : >/etc/machine-id
