@@ -29,13 +29,13 @@ def open_wallet(path: Path, name: str, hotkey: str) -> bt.Wallet:
         raise WalletError(Code.WALLET_MISSING, f"wallet '{name}' has no hotkey '{hotkey}'")
     if not file.is_readable():
         raise WalletError(Code.WALLET_MISSING, f"hotkey '{hotkey}' of '{name}' cannot be read")
-    if file.is_encrypted() and not get_password_from_environment(file.env_var_name()):
-        raise WalletError(
-            Code.WALLET_MISSING,
-            f"hotkey '{hotkey}' of wallet '{name}' is encrypted",
-            hint="use a hotkey without a password, or give it in the SDK's BT_PW_ variable",
-        )
     try:
+        if file.is_encrypted() and not get_password_from_environment(file.env_var_name()):
+            raise WalletError(
+                Code.WALLET_MISSING,
+                f"hotkey '{hotkey}' of wallet '{name}' is encrypted",
+                hint="use a hotkey without a password, or give it in the SDK's BT_PW_ variable",
+            )
         wallet.unlock_hotkey()
     except (KeyfileError, WrongPasswordError, OSError, ValueError) as error:
         raise WalletError(

@@ -196,14 +196,17 @@ def _record(
 
 
 def calls_in(tx: Tx, block: int) -> list[dict[str, Any]]:
-    """The transactions of a block, as the SDK's transport decodes them."""
+    """The transactions of a block, as the SDK decodes them; the first one sets the time."""
     rows = tx.db.execute(
         "SELECT signer, call, hash FROM extrinsics WHERE block = ? ORDER BY idx", (block,)
     )
-    return [
+    now = {"name": "now", "value": int(tx.time_of(block) * 1000)}
+    clock = {"call_module": "Timestamp", "call_function": "set", "call_args": [now]}
+    signed = [
         {"address": signer, "call": json.loads(call), "extrinsic_hash": digest}
         for signer, call, digest in rows
     ]
+    return [{"call": clock}, *signed]
 
 
 def events_in(tx: Tx, block: int) -> list[dict[str, Any]]:

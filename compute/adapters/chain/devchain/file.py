@@ -75,6 +75,10 @@ class ChainFile:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             _write_genesis(draft, params, clock())
+            if not path.exists():
+                # SQLite would play a log that an earlier chain left here into the new one.
+                for suffix in ("-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
             os.link(draft, path)
         finally:
             draft.unlink(missing_ok=True)
