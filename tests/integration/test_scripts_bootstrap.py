@@ -127,7 +127,8 @@ def test_a_failed_installation_is_tried_again(tmp_path: Path):
     wanted = tmp_path / "wanted.txt"
     wanted.write_text("a==1")
     script = (
-        f'venv={make_venv(tmp_path)}; reused=""; install_sample() {{ echo broken pin >>"$log"; false; }};'
+        f'venv={make_venv(tmp_path)}; reused="";'
+        f' install_sample() {{ echo broken pin >>"$log"; false; }};'
         f" ensure_part sample {wanted}"
     )
     for _ in range(2):

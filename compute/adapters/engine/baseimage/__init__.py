@@ -4,13 +4,8 @@ Made once, found again by the hash of its recipe, started by its id. The lease's
 into `/run/compute` of each container; see `files/entry.sh` for what it reads there.
 """
 
-from compute.adapters.engine.baseimage.build import (
-    BaseImage,
-    BaseImageSettings,
-    Origin,
-    ensure_base_image,
-    find_base_image,
-)
+from compute.adapters.engine.baseimage.build import ensure_base_image, find_base_image
+from compute.adapters.engine.baseimage.image import BaseImage, BaseImageSettings, Origin
 from compute.adapters.engine.baseimage.recipe import (
     KEYS_FOLDER,
     SSH_PORT,

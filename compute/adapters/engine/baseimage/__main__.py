@@ -11,7 +11,8 @@ from typing import NoReturn
 import docker
 from docker.errors import DockerException
 
-from compute.adapters.engine.baseimage.build import BaseImage, BaseImageSettings, ensure_base_image
+from compute.adapters.engine.baseimage.build import ensure_base_image
+from compute.adapters.engine.baseimage.image import BaseImage, BaseImageSettings
 from compute.errors import Code, ComputeError, EngineError
 
 _SIGNAL_STATUS = 128

@@ -31,10 +31,6 @@ PYTHON_PACKAGES = (
     "libopenblas0-pthread",
 )
 
-LABEL_MANAGED = "io.compute.managed"
-LABEL_RECIPE = "compute.recipe"
-LABEL_ORIGIN = "compute.origin"
-LABEL_BASE = "compute.base"
 ENTRYPOINT = "/usr/local/sbin/compute-entry"
 KEYS_FOLDER = "/run/compute"
 SSH_PORT = 22
