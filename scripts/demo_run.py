@@ -28,7 +28,7 @@ from compute.adapters.ssh.session import SshSession
 from compute.cli.output import Output, table
 from compute.domain.evidence import EvidenceKind, Outcome, Record
 from compute.domain.measurement import ProofContent
-from compute.domain.metagraph import Metagraph
+from compute.domain.metagraph import Metagraph, Neuron
 from compute.domain.requirement import Requirement
 from compute.errors import Code, ComputeError
 from compute.protocol.dendrite import Dendrite
@@ -120,7 +120,8 @@ class Demo:
         }  # fmt: skip
         self.step("starting neurons/miner.py and neurons/validator.py")
         miner, validator = rig.start_miner(), rig.start_validator()
-        neuron = rig.wait("axon on chain", lambda: self._neuron(announced=True), 60)
+        rig.wait_ready(miner)
+        neuron = self._neuron()
         self.found.miner = {
             "uid": self._uid, "hotkey": neuron.hotkey, "axon": neuron.axon, "pid": miner.pid,
         }  # fmt: skip
@@ -138,9 +139,8 @@ class Demo:
 
         return asyncio.run(read())
 
-    def _neuron(self, *, announced: bool = False) -> Any:
-        neuron = self._metagraph().neurons[self._uid]
-        return neuron if neuron.axon or not announced else None
+    def _neuron(self) -> Neuron:
+        return self._metagraph().neurons[self._uid]
 
     # --- what the validator finds ---
 
@@ -151,15 +151,7 @@ class Demo:
         async def ask(_renter: Renter, dendrite: Dendrite) -> Any:
             return (await dendrite.call(peer, SPECS, SpecsRequest())).reply
 
-        def look() -> Any:
-            try:
-                return self._as_renter(ask)
-            except ComputeError as error:
-                if error.code.spec.retryable or error.code is Code.DENIED:
-                    return None
-                raise
-
-        reply = self.rig.wait("specs", look, 30)
+        reply = self._as_renter(ask)
         host = reply.hosts[0]
         self.found.specs = {
             "cpus": host.cpus,

@@ -130,10 +130,9 @@ def run(rig: Rig, client: docker.DockerClient, minutes: float, say: Any) -> Soak
     if rig.provision is not None:
         rig.provision.advance(rig.plan.tempo + 1)
     miner, validator = rig.start_miner(), rig.start_validator()
-    rig.wait("serving miner", lambda: "announced on chain" in miner.tail(20), 60)
+    rig.wait_ready(miner)
     port = int(miner.arguments[miner.arguments.index("--axon.port") + 1])
     peer = Peer(rig.wallet("miner").hotkey.ss58_address, ADDRESS, port)
-    time.sleep(3)
     begun, sampled, rented = time.monotonic(), 0.0, 0.0
     owner = rig.owner()
     while (now := time.monotonic() - begun) < minutes * 60:

@@ -3,10 +3,10 @@
     python -m compute.miner.reaper --state FOLDER [--engine URL] [--forever]
 
 The miner starts one beside itself, in a session of its own, so that a deadline holds when the
-miner dies. It leaves the miner some seconds to end a lease properly, and then removes the
-container by force; the ledger learns of it at the miner's next start. It ends by itself when the
-miner is gone and no container is left. With `--forever` it minds every miner's containers on the
-engine, for a service manager to run.
+miner dies. It leaves a miner that runs some seconds to end a lease properly, and then removes the
+container by force; the ledger learns of it at the miner's next start. When the miner is gone and no
+container is left, it removes the miner's networks and volumes and ends by itself. With `--forever`
+it minds every miner's containers on the engine, for a service manager to run.
 """
 
 import argparse
@@ -29,7 +29,9 @@ from compute.ports.engine import Engine
 from compute.telemetry import logs
 
 EVERY_S = 2.0
+ALONE_EVERY_S = 0.5
 PATIENCE_S = 20.0  # the miner's own teardown takes its grace period, and a moment
+ALONE_PATIENCE_S = 0.5  # with no miner there is nobody to wait for
 MINER_LOCK = "miner.lock"
 GUARD_LOCK = "guard.lock"
 _log = logs.get("guard")
@@ -80,35 +82,50 @@ def _locked(path: Path) -> Iterator[IO[str] | None]:
         yield file
 
 
-def holder(path: Path) -> int | None:
-    """Process id of whoever holds a file's lock; None when nobody does."""
+def held(path: Path) -> bool:
+    """Whether anybody holds a file's lock."""
     try:
         with path.open("r") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read().strip() or 0) or None
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def holder(path: Path) -> int | None:
+    """Process id that the holder of a file's lock wrote into it; None when nobody holds it."""
+    try:
+        return int(path.read_text().strip() or 0) or None if held(path) else None
     except (OSError, ValueError):
         return None
-    return None
 
 
-def _idle(engine: Engine, state: Path, owner: str | None) -> bool:
-    return holder(state / MINER_LOCK) is None and not engine.containers(owner)
+def _clear(engine: Engine, owner: str) -> None:
+    """Remove what a miner's leases stood on, now that none is left."""
+    for volume in engine.volumes(owner):
+        engine.remove_volume(volume)
+    for network in engine.networks(owner):
+        engine.remove_network(network)
 
 
 def watch(options: argparse.Namespace, stop: threading.Event) -> None:
     """Reap until told to stop, or until there is nothing left to guard."""
-    clock = SystemClock()
+    clock, owner = SystemClock(), options.owner or None
     while not stop.is_set():
         try:
             engine = DockerEngine(options.engine, 30)
             try:
                 while not stop.is_set():
-                    reap(engine, clock.now(), options.patience, options.owner or None)
-                    if not options.forever and _idle(engine, options.state, options.owner or None):
+                    mined = options.forever or held(options.state / MINER_LOCK)
+                    patience = options.patience if mined else ALONE_PATIENCE_S
+                    reap(engine, clock.now(), patience, owner)
+                    if not mined and not engine.containers(owner):
+                        if owner:
+                            _clear(engine, owner)
                         return
-                    stop.wait(EVERY_S)
+                    stop.wait(EVERY_S if mined else ALONE_EVERY_S)
             finally:
                 engine.close()
         except ComputeError as error:

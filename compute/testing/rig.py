@@ -5,6 +5,7 @@ carries one name, so that what is left behind can be counted.
 """
 
 import asyncio
+import http.client
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ from compute.storage.ledger import SqlLedger
 NEURONS = Path(__file__).resolve().parents[2] / "neurons"
 ADDRESS = "127.0.0.2"  # the chain refuses 127.0.0.1
 STOP_S = 12.0
+LEASE_PORTS = 20_000
 ResultT = TypeVar("ResultT")
 
 
@@ -208,16 +210,18 @@ class Rig:
 
     def start_miner(self, name: str = "miner", **more: str) -> NeuronProcess:
         """Start a miner on a free port of this machine."""
-        first = free_port()
+        first = LEASE_PORTS + os.getpid() % 200 * 100  # so that rigs side by side do not meet
         miner = self.neuron(
             "miner",
             name,
             **{
                 "axon__host": ADDRESS,
                 "axon__external_ip": ADDRESS,
-                "axon__port": str(first),
+                "axon__port": str(free_port()),
                 "leases__bind_address": ADDRESS,
                 "leases__advertised_host": ADDRESS,
+                "leases__first_port": str(first),
+                "leases__last_port": str(first + 99),
                 "gate__least_stake": "1",
                 **more,
             },
@@ -259,6 +263,37 @@ class Rig:
                     Code.INTERNAL, f"no {what} within {limit_s:.0f} s; last words:\n{words}"
                 )
             time.sleep(every_s)
+
+    def wait_ready(self, miner: NeuronProcess, limit_s: float = 60.0) -> None:
+        """Wait until a miner's axon admits callers and the chain says where it is.
+
+        Raises:
+            ComputeError: `INTERNAL` when it does not come to that in time.
+        """
+        port = miner.arguments[miner.arguments.index("--axon.port") + 1]
+
+        def look() -> bool:
+            link = http.client.HTTPConnection(ADDRESS, int(port), timeout=2)
+            try:
+                link.request("GET", "/readyz")
+                return link.getresponse().status == http.HTTPStatus.OK
+            except OSError:
+                return False
+            finally:
+                link.close()
+
+        self.wait("ready miner", look, limit_s)
+        self.wait("announcement", lambda: self._announces(int(port)), limit_s)
+
+    def _announces(self, port: int) -> bool:
+        async def read() -> list[tuple[Any, Any]]:
+            chain = DevChain(self.chain_file, time.time)
+            try:
+                return await chain.query_map("SubtensorModule", "Axons", [self.plan.netuid])
+            finally:
+                await chain.close()
+
+        return any(axon["port"] == port for _, axon in asyncio.run(read()))
 
     def weights(self) -> dict[int, dict[int, float]]:
         """Weights on chain: validator UID to miner UID to share of its row."""

@@ -1,0 +1,265 @@
+"""Neurons as processes on a real engine: they end when told, and leases end without them."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import docker
+import pytest
+
+from compute.adapters.chain import SdkChain, make_wallet
+from compute.adapters.ssh.session import SshSession
+from compute.domain.container import OWNER
+from compute.domain.requirement import Requirement
+from compute.errors import Code, ComputeError
+from compute.protocol.dendrite import Dendrite
+from compute.protocol.synapses import LeaseAction
+from compute.renter.book import LeaseBook, LeaseRecord
+from compute.renter.client import Renter, Wish
+from compute.renter.session import peer_of
+from compute.testing.leftovers import Leftovers, count_leftovers
+from compute.testing.rig import ADDRESS, NEURONS, Rig, RigPlan, free_port
+
+pytestmark = pytest.mark.engine
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+def rig(tmp_path, docker_host, base_image):
+    with Rig(tmp_path / "rig", docker_host, RigPlan(block_s=0.25)) as made:
+        made.register("miner")
+        made.register("validator", stake=10_000.0)
+        made.provision.advance(made.plan.tempo + 1)
+        yield made
+
+
+async def rent(rig: Rig, seconds: int, name: str = "one") -> LeaseRecord:
+    async with Dendrite(rig.wallet("validator"), allow_private=True) as dendrite:
+        book = LeaseBook(rig.root / "renter")
+        renter = Renter(dendrite, book, hotkey=dendrite.hotkey, netuid=rig.plan.netuid)
+        peer = await peer_of_miner(rig)
+        return await renter.up(peer, Wish(seconds, Requirement(memory_mib=256)), name=name)
+
+
+async def status(rig: Rig, record: LeaseRecord):
+    async with Dendrite(rig.wallet("validator"), allow_private=True) as dendrite:
+        book = LeaseBook(rig.root / "renter")
+        renter = Renter(dendrite, book, hotkey=dendrite.hotkey, netuid=rig.plan.netuid)
+        return await renter.operate(record, LeaseAction.STATUS)
+
+
+async def peer_of_miner(rig: Rig):
+    chain = SdkChain(rig.network, rig.plan.netuid, rig.wallet("validator"))
+    try:
+        neuron = (await chain.metagraph()).neuron(rig.wallet("miner").hotkey.ss58_address)
+        assert neuron is not None
+        return peer_of(neuron)
+    finally:
+        await chain.close()
+
+
+def containers(client: docker.DockerClient, owner: str) -> list:
+    return client.containers.list(all=True, filters={"label": f"{OWNER}={owner}"})
+
+
+def test_sigterm_ends_everything_within_ten_seconds(rig, engine_client):
+    """Both neurons end with exit code 0 in time, in the middle of their work, leaving nothing."""
+    miner = rig.start_miner()
+    rig.wait_ready(miner)
+    validator = rig.start_validator(
+        validation__cadence__specs="4", validation__cadence__proofs="8", validation__poll_s="0.25"
+    )
+    rig.wait("a proof under way", lambda: "proof" in validator.log.read_text(), 60)
+    record = asyncio.run(rent(rig, 12))
+    pids = [miner.pid, validator.pid]
+    for neuron in (validator, miner):
+        code, seconds = neuron.stop()
+        assert (code, seconds < LIMIT_S) == (0, True)
+    deadline = record.credentials.expires_at
+    left = Leftovers(containers=1)
+    while left != Leftovers() and time.time() < deadline + 20:
+        time.sleep(0.5)
+        left = count_leftovers(engine_client, [rig.owner()], pids, rig.root)
+    # The lease ran to its end though its miner had stopped; then nothing was left.
+    assert left == Leftovers()
+
+
+def test_a_lease_ends_on_time_though_its_miner_was_killed(rig, engine_client):
+    """SIGKILL in the middle of a lease, a restart, and the lease ends at its deadline, signed."""
+    miner = rig.start_miner()
+    rig.wait_ready(miner)
+    record = asyncio.run(rent(rig, 15))
+    port = miner.arguments[miner.arguments.index("--axon.port") + 1]
+    assert len(containers(engine_client, rig.owner())) == 1
+    miner.stop(signal.SIGKILL)
+    again = rig.start_miner(axon__port=port)
+    rig.wait_ready(again)
+    keys = LeaseBook(rig.root / "renter").keys("one")
+    with SshSession(record.credentials, keys.ssh.private) as session:
+        assert session.run("echo alive").stdout == "alive\n"
+    while (reply := asyncio.run(status(rig, record))).ended_at is None:
+        assert time.time() < record.credentials.expires_at + 10
+        time.sleep(0.2)
+    assert 0 <= reply.ended_at - record.credentials.expires_at < 2
+    assert reply.teardown is not None
+    assert containers(engine_client, rig.owner()) == []
+
+
+def test_a_lease_ends_though_its_miner_never_comes_back(rig, engine_client):
+    """SIGKILL and no restart: the guard beside the miner ends the lease all the same."""
+    miner = rig.start_miner()
+    rig.wait_ready(miner)
+    record = asyncio.run(rent(rig, 10))
+    miner.stop(signal.SIGKILL)
+    owner = rig.owner()
+    assert len(containers(engine_client, owner)) == 1
+    while containers(engine_client, owner):
+        assert time.time() < record.credentials.expires_at + 15
+        time.sleep(0.3)
+    assert time.time() >= record.credentials.expires_at
+
+
+def run_neuron(rig: Rig, role: str, *arguments: str, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, str(NEURONS / f"{role}.py"), *arguments],
+        env=rig.environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def arguments(rig: Rig, name: str, **changed: str) -> list[str]:
+    settings = rig.flags(name) | {key.replace("__", "."): value for key, value in changed.items()}
+    return [part for key, value in settings.items() for part in (f"--{key}", value)]
+
+
+def wrong_inputs(rig: Rig, port: int) -> dict[str, tuple[str, list[str], dict[str, str], Code]]:
+    """Each mistake that a person makes: role, arguments, environment, expected error."""
+    away = {"DOCKER_HOST": f"unix://{rig.root}/no.sock"}
+    axon = {"axon__host": ADDRESS, "axon__external_ip": ADDRESS, "axon__port": str(port)}
+    file = str(rig.root / "gone.sqlite")
+    return {
+        "unknown flag": ("miner", ["--axon.prot", "1"], {}, Code.USAGE),
+        "value out of bounds": ("miner", ["--axon.port", "99999"], {}, Code.USAGE),
+        "missing wallet": ("miner", arguments(rig, "nobody"), {}, Code.WALLET_MISSING),
+        "missing validator wallet": (
+            "validator",
+            arguments(rig, "nobody"),
+            {},
+            Code.WALLET_MISSING,
+        ),
+        "unregistered hotkey": (
+            "miner",
+            arguments(rig, "stranger", **axon),
+            {},
+            Code.NOT_REGISTERED,
+        ),
+        "unregistered validator": (
+            "validator",
+            arguments(rig, "stranger"),
+            {},
+            Code.NOT_REGISTERED,
+        ),
+        "no subnet": (
+            "miner",
+            arguments(rig, "miner", netuid="9", **axon),
+            {},
+            Code.SUBNET_MISSING,
+        ),
+        "no engine": ("miner", arguments(rig, "miner", **axon), away, Code.ENGINE_AWAY),
+        "port taken": ("miner", arguments(rig, "miner", **axon), {}, Code.PORT_TAKEN),
+        "chain away": (
+            "miner",
+            arguments(rig, "miner", subtensor__network=f"dev:{file}", **axon),
+            {},
+            Code.CHAIN_AWAY,
+        ),
+        "unknown policy": (
+            "validator",
+            arguments(rig, "validator", validation__policy="/no/policy.toml"),
+            {},
+            Code.USAGE,
+        ),
+        "unknown miner": (
+            "miner_checker",
+            arguments(rig, "validator", miners="77"),
+            {},
+            Code.USAGE,
+        ),
+    }
+
+
+CASES = (
+    "unknown flag",
+    "value out of bounds",
+    "missing wallet",
+    "missing validator wallet",
+    "unregistered hotkey",
+    "unregistered validator",
+    "no subnet",
+    "no engine",
+    "port taken",
+    "chain away",
+    "unknown policy",
+    "unknown miner",
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wrong_input_is_one_line_with_a_hint(case, rig):
+    """One clear line, the documented exit code, and never a traceback."""
+    make_wallet(rig.wallets, "stranger", "default")
+    port = free_port()
+    with socket.socket() as taken:
+        if case == "port taken":
+            taken.bind((ADDRESS, port))
+            taken.listen()
+        role, argv, environment, code = wrong_inputs(rig, port)[case]
+        exit_code, said = run_neuron(rig, role, *argv, **environment)
+    lines = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert exit_code == code.spec.exit_code, said
+    assert len(lines) == 1
+    assert f"({code.spec.slug})" in lines[0]
+    assert "Traceback" not in said
+    assert len(lines[0].split("). ", 1)[1]) > len("a hint.")
+
+
+def test_engine_and_chain_may_go_away_while_running(rig, tmp_path):
+    """With its engine gone a miner refuses leases with `engine_away`, and goes on serving."""
+    relay = tmp_path / "engine.sock"
+    forward = subprocess.Popen(
+        [
+            sys.executable,
+            str(Path(__file__).with_name("unix_relay.py")),
+            str(relay),
+            rig.docker_host,
+        ]
+    )
+    try:
+        rig.wait("relay", relay.exists, 10)
+        rig.docker_host = f"unix://{relay}"
+        miner = rig.start_miner()
+        rig.wait_ready(miner)
+        forward.kill()
+        forward.wait()
+        relay.unlink()
+        with pytest.raises(ComputeError) as caught:
+            asyncio.run(rent(rig, 10))
+        assert caught.value.code is Code.ENGINE_AWAY
+        rig.chain_file.rename(rig.root / "away.sqlite")
+        time.sleep(1)
+        assert miner.running
+        assert "Traceback" not in miner.log.read_text()
+        (rig.root / "away.sqlite").rename(rig.chain_file)
+        code, seconds = miner.stop()
+        assert (code, seconds < LIMIT_S) == (0, True)
+    finally:
+        forward.kill()
+        forward.wait()
