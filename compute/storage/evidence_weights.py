@@ -90,9 +90,9 @@ def _plan(connection: Connection, epoch_block: int, sha256: str, document: str) 
         return found
     planned = Submission(epoch_block=epoch_block, vector=sha256)
     connection.execute(submission.insert().values(**planned.model_dump(mode="json")))
-    connection.execute(
-        vector.insert().values(sha256=sha256, epoch_block=epoch_block, document=document)
-    )
+    if connection.scalar(select(vector.c.sha256).where(vector.c.sha256 == sha256)) is None:
+        values = {"sha256": sha256, "epoch_block": epoch_block, "document": document}
+        connection.execute(vector.insert().values(**values))
     return planned
 
 

@@ -24,6 +24,8 @@ from compute.validator.probing import ProbeRound, RentalProbe
 from compute.validator.proof_round import ProofRound, ProofTools
 from compute.validator.recorder import Recorder
 from compute.validator.rounds import Cadence, Round, Roundabout
+from compute.validator.sending import Sender
+from compute.validator.shelf import WeightsShelf
 from compute.validator.specs_round import SpecsRound
 from compute.validator.targets import Target, targets_of
 from compute.validator.transport import Caller
@@ -68,6 +70,7 @@ class ValidatorService:
         view: the chain's clock and newest metagraph.
         recorder: evidence.
         weights: vectors and submissions.
+        shelf: published vectors, for the API.
     """
 
     def __init__(self, parts: ValidatorParts) -> None:
@@ -79,6 +82,7 @@ class ValidatorService:
         evidence = EvidenceLog(parts.engine, parts.key, parts.netuid)
         self.recorder = Recorder(evidence, parts.policy.window.blocks)
         self.weights = WeightsStore(parts.engine)
+        self.shelf = WeightsShelf(self.weights)
         self._rounds = RoundStore(parts.engine)
         self._own_pool = parts.pool is None
         self._pool = parts.pool or CheckPool(settings.bound.processes)
@@ -146,21 +150,21 @@ class ValidatorService:
             )
             about = self._about(probes, settings.cadence.probes, specs.first)
             jobs.append(("probes", about.run()))
-        paying = Paymaster(self._paying_tools(), measured=proofs.first)
+        paying = Paymaster(self._paying_tools(), measured=proofs.first, published=self.shelf.put)
         return [*jobs, ("weights", paying.run()), ("retention", self._retain())]
 
     def _paying_tools(self) -> WeightsTools:
         parts, settings = self._parts, self._parts.settings
+        sender = Sender(
+            parts.chain, self.view, self.weights, parts.key.ss58_address, settings.version_key
+        )
         return WeightsTools(
-            chain=parts.chain,
             view=self.view,
             recorder=self.recorder,
-            store=self.weights,
+            sender=sender,
             policy=parts.policy,
             key=parts.key,
-            netuid=parts.netuid,
             weights_at=settings.weights_at,
-            version_key=settings.version_key,
         )
 
     def _about(self, round_: Round, every: int, *after: asyncio.Event) -> Roundabout:

@@ -1,12 +1,10 @@
-"""Pays: one vector an epoch, computed from evidence, published, set on chain and seen there.
+"""Pays: one vector an epoch, computed from evidence, published, and handed over to be set.
 
-The order of writes makes a crash harmless. The vector is written as evidence under the epoch's
-name before anything is sent, so that an epoch never has two; a sending is noted before it happens,
-so that a validator that comes back looks on chain for what it may have sent before it sends again.
+The vector is written as evidence under the epoch's name before anything is sent, so that an epoch
+never has two, however often the validator is killed in between.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,20 +16,15 @@ from compute.domain.metagraph import Metagraph
 from compute.domain.policy import Policy
 from compute.domain.publication import Publication
 from compute.domain.score import Board
-from compute.errors import Code, ComputeError
-from compute.ports.chain import Chain
 from compute.storage.evidence import SigningKey
-from compute.storage.evidence_weights import Submission, SubmissionState, WeightsStore
+from compute.storage.evidence_weights import Submission
 from compute.telemetry import logs
 from compute.validator.chainview import ChainView
 from compute.validator.recorder import Recorder
+from compute.validator.sending import OVER, Sender
 
-SETTLE_BLOCKS = 8  # a transaction that was not included by then is taken to be lost
-MOST_WAIT_BLOCKS = 25
-SEND_TIMEOUT_S = 200.0  # beyond the chain's own time limit for a transaction
 LATEST = 0.9  # share of the epoch after which a burn does not wait for the first proofs
 SHOWN = 64  # miners that the log names one by one
-OVER = (SubmissionState.CONFIRMED, SubmissionState.MISSED)
 log = logs.get("weights")
 
 
@@ -45,15 +38,12 @@ class WeightsTools:
         wall: Unix seconds, for people only.
     """
 
-    chain: Chain
     view: ChainView
     recorder: Recorder
-    store: WeightsStore
+    sender: Sender
     policy: Policy
     key: SigningKey
-    netuid: int
     weights_at: float
-    version_key: int = 0
     wall: Callable[[], float] = time.time
 
 
@@ -74,8 +64,6 @@ class Paymaster:
         self._tools = tools
         self._measured = measured
         self._published = published
-        self._chance = random.Random()  # noqa: S311 - only spreads retries
-        self._not_before = 0
         self._quiet_until = 0
 
     async def run(self) -> None:
@@ -96,12 +84,13 @@ class Paymaster:
         metagraph = tools.view.metagraph
         epoch_block = metagraph.block - metagraph.blocks_since_epoch
         self._quiet_until = self._quiet(metagraph, epoch_block)
-        entry = await asyncio.to_thread(tools.store.submission, epoch_block)
+        entry = await tools.sender.submission(epoch_block)
         if entry is None:
-            if not await self._free(metagraph, epoch_block) or not self._due(metagraph):
+            free = await tools.sender.free(metagraph, epoch_block)
+            if not free or not self._due(metagraph):
                 return
             entry = await self._plan(metagraph, epoch_block)
-        entry = await self._advance(entry, metagraph)
+        entry = await tools.sender.advance(entry, metagraph)
         if entry.state in OVER:
             self._quiet_until = epoch_block + metagraph.tempo
 
@@ -127,10 +116,8 @@ class Paymaster:
         if record is None:
             record = await self._compute(metagraph, epoch_block, round_id)
         issued = self._publish(record)
-        document = issued.model_dump_json()
-        entry = await asyncio.to_thread(tools.store.plan, epoch_block, issued.sha256, document)
+        entry = await tools.sender.plan(epoch_block, issued)
         self._published(issued)
-        self._not_before = 0
         return entry
 
     async def _compute(self, metagraph: Metagraph, epoch_block: int, round_id: str) -> Record:
@@ -177,110 +164,6 @@ class Paymaster:
             created_ms=record.at_ms,
         )
         return publication.sign(unsigned, self._tools.key.sign)
-
-    # --- Submitting --------------------------------------------------------------------------
-
-    async def _free(self, metagraph: Metagraph, epoch_block: int) -> bool:
-        """Settle the epoch before; False while it may still take this epoch's one inclusion."""
-        former = await asyncio.to_thread(self._tools.store.latest_submission)
-        if former is None or former.state is SubmissionState.MISSED:
-            return True
-        if former.state is SubmissionState.CONFIRMED:
-            return (former.included_block or 0) < epoch_block
-        if (included := self._included(former, metagraph)) is not None:
-            await self._confirm(former, included)
-            return included < epoch_block
-        if former.state is SubmissionState.SENT and not _settled(former, metagraph):
-            return False
-        log.warning("weights_missed", epoch=former.epoch_block, reason=former.message)
-        await self._save(former, state=SubmissionState.MISSED)
-        return True
-
-    async def _advance(self, entry: Submission, metagraph: Metagraph) -> Submission:
-        if entry.state in OVER:
-            return entry
-        if (included := self._included(entry, metagraph)) is not None:
-            return await self._confirm(entry, included)
-        if entry.state is SubmissionState.SENT:
-            if not _settled(entry, metagraph):
-                return entry
-            log.warning("weights_lost", epoch=entry.epoch_block, attempt=entry.attempts)
-            return await self._save(entry, state=SubmissionState.PLANNED)
-        if metagraph.block >= max(self._not_before, self._allowed(metagraph)):
-            return await self._send(entry, metagraph)
-        return entry
-
-    def _allowed(self, metagraph: Metagraph) -> int:
-        """First block at which the chain's rate limit lets weights through."""
-        own = metagraph.neuron(self._tools.key.ss58_address)
-        limit = metagraph.extra.get("weights_rate_limit", 0)
-        return own.last_update + limit if own is not None else 0
-
-    def _included(self, entry: Submission, metagraph: Metagraph) -> int | None:
-        """Block at which the chain took what was sent, or None."""
-        own = metagraph.neuron(self._tools.key.ss58_address)
-        if own is None or not entry.attempts or own.last_update < entry.sent_block:
-            return None
-        return own.last_update
-
-    async def _send(self, entry: Submission, metagraph: Metagraph) -> Submission:
-        weights = await self._weights(entry)
-        if not weights:
-            log.info("nobody_paid", epoch=entry.epoch_block, reason="nobody earned anything")
-            nothing = "nothing to pay"
-            return await self._save(entry, state=SubmissionState.CONFIRMED, message=nothing)
-        entry = await self._save(
-            entry,
-            state=SubmissionState.SENT,
-            attempts=entry.attempts + 1,
-            sent_block=metagraph.block,
-        )
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                receipt = await self._tools.chain.set_weights(weights, self._tools.version_key)
-        except (ComputeError, TimeoutError) as error:
-            return await self._not_taken(entry, error)
-        entry = await self._save(entry, message=receipt.message)
-        log.info("weights_sent", epoch=entry.epoch_block, vector=entry.vector, uids=len(weights))
-        if await self._tools.view.look(fresh=True):
-            return await self._advance(entry, self._tools.view.metagraph)
-        return entry
-
-    async def _weights(self, entry: Submission) -> dict[int, float]:
-        document = await asyncio.to_thread(self._tools.store.document, entry.vector)
-        if document is None:
-            raise RuntimeError("a planned vector is missing")
-        vector = Publication.model_validate_json(document).weights
-        return {uid: float(weight) for uid, weight in vector.items()}
-
-    async def _not_taken(self, entry: Submission, error: BaseException) -> Submission:
-        """Plan another attempt; where it is unknown what happened, look on chain first."""
-        wait = min(MOST_WAIT_BLOCKS, 2 ** min(entry.attempts, 10))
-        wait += self._chance.randrange(wait)
-        code = error.code if isinstance(error, ComputeError) else None
-        log.warning(
-            "weights_not_taken",
-            epoch=entry.epoch_block,
-            attempt=entry.attempts,
-            reason=str(error) or "timeout",
-            retry_in_blocks=wait,
-        )
-        self._not_before = self._tools.view.block + wait
-        unknown = code is None or code is Code.CHAIN_AWAY
-        state = SubmissionState.SENT if unknown else SubmissionState.PLANNED
-        return await self._save(entry, state=state, message=str(error) or "timeout")
-
-    async def _confirm(self, entry: Submission, block: int) -> Submission:
-        log.info("weights_confirmed", epoch=entry.epoch_block, vector=entry.vector, block=block)
-        return await self._save(entry, state=SubmissionState.CONFIRMED, included_block=block)
-
-    async def _save(self, entry: Submission, **changes: object) -> Submission:
-        return await asyncio.to_thread(self._tools.store.save, entry.model_copy(update=changes))
-
-
-def _settled(entry: Submission, metagraph: Metagraph) -> bool:
-    """Whether a transaction that was not seen by now is taken to be lost."""
-    return metagraph.block > entry.sent_block + SETTLE_BLOCKS
 
 
 def snapshot_of(
