@@ -140,9 +140,9 @@ class _Opened:
     def _seeded(self, block: Places, row: Places, content: NDArray[np.int8]) -> Flags:
         key = chain.SubKeys.of(self._check.sub, self._n).start
         holds = np.ones(len(block), np.bool_)
-        for index in np.flatnonzero(block == 0):
-            expected = prf.matrix(key, 1, self._n, int(row[index]))[0]
-            holds[index] = np.array_equal(content[index], expected)
+        seeded = np.flatnonzero(block == 0)
+        words = prf.runs(key, (row[seeded] * (self._n // 4)).tolist(), self._n // 4)
+        holds[seeded] = _same_rows(content[seeded], words.astype("<u4").view(np.int8))
         return holds
 
     def _product_holds(self, mixed: NDArray[np.float32]) -> Flags:
@@ -154,8 +154,8 @@ class _Opened:
         if tables is None or tables.n != self._n:
             raise ValueError("mode F needs the slot's tables for this n")
         claimed = self._record["product"]
-        magnitude: NDArray[np.int64] = np.abs(claimed.astype(np.int64)).max(axis=1)
-        bounded = magnitude <= self._n * _ROW_BOUND
+        bound = self._n * _ROW_BOUND
+        bounded: Flags = (claimed.max(axis=1) <= bound) & (claimed.min(axis=1) >= -bound)
         left = np.where(bounded[:, None], claimed, 0).astype(np.float64) @ tables.weights
         right = mixed.astype(np.float64) @ tables.projected
         holds: Flags = bounded & _same_rows(left, right)
@@ -167,11 +167,11 @@ class _Opened:
             products = self._record["product"].astype(np.int32)
         else:
             products = self._multiply(mixed, chain.SlotKeys.of(self._check.slot, self._n).product)
-        mu = [chain.multipliers(self._check.slot, self._n, j) for j in self._j.tolist()]
-        key = chain.SubKeys.of(self._check.sub, self._n).offset
-        places = (self._j * self._n + self._r).tolist()
-        nu = np.array([prf.words(key, place, 1)[0] for place in places], np.uint32)
-        return chain.top_bytes(products, np.stack(mu), nu)
+        multiplier = chain.SlotKeys.of(self._check.slot, self._n).multiplier
+        offset = chain.SubKeys.of(self._check.sub, self._n).offset
+        mu = prf.runs(multiplier, (self._j * self._n).tolist(), self._n) | np.uint32(1)
+        nu = prf.runs(offset, (self._j * self._n + self._r).tolist(), 1)[:, 0]
+        return chain.top_bytes(products, mu, nu)
 
     def _multiply(self, rows: NDArray[np.float32], key: prf.Key) -> NDArray[np.int32]:
         """Multiply rows by B, generated a panel at a time."""
@@ -201,9 +201,12 @@ def _by_panels(
 ) -> NDArray[np.int32]:
     """Multiply rows by a matrix whose transpose comes in panels of rows."""
     out = np.empty((columns, len(rows)), np.int32)
+    rows = np.asfortranarray(rows)  # spares BLAS from turning them round for every panel
+    floats = np.empty((min(_PANEL_ROWS, columns), rows.shape[1]), np.float32)
     for first in range(0, columns, _PANEL_ROWS):
         count = min(_PANEL_ROWS, columns - first)
-        out[first : first + count] = product(panel(first, count).astype(np.float32), rows)
+        floats[:count] = panel(first, count)
+        out[first : first + count] = product(floats[:count], rows)
     return np.ascontiguousarray(out.T)
 
 

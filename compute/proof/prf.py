@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Rounds = tuple[tuple[int, int | None], ...]
@@ -28,7 +30,7 @@ MIX_A = ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, None))
 MIX_B = ((16, LOWBIAS), (15, 0x846CA68B), (16, None))
 """Shifts and multipliers of mixB."""
 
-_CHUNK_WORDS = 1 << 15
+_CHUNK_WORDS = 1 << 16
 """Words worked on at a time: a few such buffers stay in a core's second-level cache."""
 
 
@@ -53,6 +55,13 @@ def _mix(x: NDArray[np.uint32], rounds: Rounds, scratch: NDArray[np.uint32]) -> 
         np.bitwise_xor(x, scratch, out=x)
         if multiplier is not None:
             np.multiply(x, np.uint32(multiplier), out=x)
+
+
+def _finish(x: NDArray[np.uint32], key: Key, scratch: NDArray[np.uint32]) -> None:
+    """Turn spread positions into words, in place."""
+    _mix(x, MIX_A, scratch)
+    np.add(x, np.uint32(key.k1), out=x)
+    _mix(x, MIX_B, scratch)
 
 
 def mix_a(x: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -83,9 +92,22 @@ def words(key: Key, first: int, count: int) -> NDArray[np.uint32]:
         spare = scratch[: part.size]
         offset = np.uint32(((first + start) * GOLDEN + key.k0) & MASK)
         np.add(_steps()[: part.size], offset, out=part)
-        _mix(part, MIX_A, spare)
-        np.add(part, np.uint32(key.k1), out=part)
-        _mix(part, MIX_B, spare)
+        _finish(part, key, spare)
+    return out
+
+
+def runs(key: Key, firsts: Sequence[int], count: int) -> NDArray[np.uint32]:
+    """Return runs of `count` words that begin at each of `firsts`: uint32 [len(firsts), count].
+
+    It is `words` for many short runs at once; `count` is at most 2^16.
+    """
+    starts = np.array([(first * GOLDEN + key.k0) & MASK for first in firsts], np.uint32)
+    out = np.empty((len(firsts), count), np.uint32)
+    group = max(1, _CHUNK_WORDS // count)
+    for at in range(0, len(firsts), group):
+        part = out[at : at + group]
+        np.add(starts[at : at + group, None], _steps()[:count], out=part)
+        _finish(part, key, np.empty_like(part))
     return out
 
 

@@ -7,6 +7,7 @@ validator's word and cannot be checked afterwards.
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ def encode(hotkey: str, secret: bytes, entries: Sequence[Entry]) -> bytes:
 
 
 def decode(data: bytes) -> Transcript:
-    """Decode a transcript.
+    """Decode a transcript; only the one form that `encode` gives is accepted.
 
     Raises:
         ProofError: `MALFORMED`, it is none.
@@ -147,9 +148,10 @@ def _decode(data: bytes) -> Transcript:
         size = units_bytes(sizes, Mode.RECOMPUTE, len(units))
         entries.append(_entry(item, slot, sizes, units, data[at : at + size]))
         at += size
-    if at != len(data) or not 1 <= len(entries) <= MAX_GPUS:
-        raise ValueError("another length")
-    return Transcript(_text(head["hotkey"]), _seed(head["secret"]), tuple(entries))
+    found = Transcript(_text(head["hotkey"]), _seed(head["secret"]), tuple(entries))
+    if not 1 <= len(entries) <= MAX_GPUS or encode(found.hotkey, found.secret, entries) != data:
+        raise ValueError("not in the one form that a transcript has")
+    return found
 
 
 def _places(item: dict[str, Any]) -> tuple[Sizes, tuple[Unit, ...]]:
@@ -175,7 +177,7 @@ def _entry(
         units=units,
         reply=reply,
     )
-    return Entry(check, _text(item["claim"]), float(item["chain_s"]), float(item["sweep_s"]))
+    return Entry(check, _text(item["claim"]), _seconds(item["chain_s"]), _seconds(item["sweep_s"]))
 
 
 def _seed(text: str) -> bytes:
@@ -188,6 +190,12 @@ def _seed(text: str) -> bytes:
 def _whole(figure: object) -> int:
     if type(figure) is not int:
         raise ValueError("not a whole number")
+    return figure
+
+
+def _seconds(figure: object) -> float:
+    if not isinstance(figure, float) or not math.isfinite(figure):
+        raise ValueError("not a finite number")
     return figure
 
 

@@ -8,6 +8,7 @@ import os
 import random
 import resource
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,7 @@ from compute.proof.engine_numpy import NumpyEngine
 from compute.proof.fleet import Claim, FleetSlot
 from compute.proof.prover import ProverSession
 from compute.proof.result import Reason
-from compute.proof.transcript import verify_transcript
+from compute.proof.transcript import Transcript, decode, verify_transcript
 from compute.proof.verifier import Step, VerifierSession
 from compute.proof.wire import HEADER_BYTES, Kind, Mode, WireError
 from tests.adversary.proof_arena import arena_class, entropy
@@ -137,6 +138,12 @@ def feed(prover: ProverSession, data: bytes) -> Iterator[bytes]:
         yield from prover.receive(part)
 
 
+def _without_times(transcript: bytes) -> Transcript:
+    found = decode(transcript)
+    entries = tuple(replace(entry, chain_s=0.0, sweep_s=0.0) for entry in found.entries)
+    return replace(found, entries=entries)
+
+
 @pytest.fixture(autouse=True)
 def bounded_memory() -> Iterator[None]:
     """The process does not grow by more than a small multiple of one session."""
@@ -198,9 +205,7 @@ def test_a_mutated_transcript_never_passes() -> None:
         except ProofError:
             continue
     for mutated in accepted:
-        head = honest.split(b'"root_a"')[0]
-        assert len(mutated) == len(honest)
-        assert mutated[len(head) :] == honest[len(head) :]
+        assert _without_times(mutated) == _without_times(honest)
 
 
 def test_lengths_are_known_before_anything_comes() -> None:
