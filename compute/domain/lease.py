@@ -200,6 +200,11 @@ def extend(lease: Lease, seconds: float, longest_s: float) -> Lease:
     return replace(lease, deadline=deadline)
 
 
+def anchor(lease: Lease, now: Instant) -> Lease:
+    """After a reboot, count its time on this boot's clock; the state stays."""
+    return replace(lease, deadline=lease.deadline.anchored(now))
+
+
 def with_key(lease: Lease, ssh_public_key: str) -> Lease:
     """Another key may log in; the state stays."""
     return replace(lease, ssh_public_key=ssh_public_key)

@@ -55,6 +55,12 @@ class Deadline:
         """Whether it has come."""
         return self.remaining_s(now) <= 0
 
+    def anchored(self, now: Instant) -> "Deadline":
+        """The same on this boot's uptime clock, so that from now on no jump moves it."""
+        if now.boot == self.boot:
+            return self
+        return Deadline(self.wall, now.uptime + self.wall - now.wall, now.boot)
+
     def extended(self, seconds: float) -> "Deadline":
         """The same, so many seconds later."""
         return Deadline(self.wall + seconds, self.uptime + seconds, self.boot)

@@ -6,6 +6,7 @@ crash leaves half done is found by `reconcile`, at the start and as a sweep.
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -239,6 +240,16 @@ class LeaseManager:
         lease = self.host.ledger.get(lease_id)
         if lease.due(self.host.clock.now()):
             self.end_soon(lease_id, EndReason.DEADLINE)
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until nothing is being made or ended; False when that took too long."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            with self._state:
+                if not self._making and not self._ending:
+                    return True
+            time.sleep(0.002)
+        return False
 
     def in_hands(self, lease_id: str) -> bool:
         """Whether a thread is making or ending it right now."""

@@ -59,7 +59,7 @@ class Provisioner:
             except EngineError as error:
                 if error.code is not Code.PORT_TAKEN or attempt == PORT_ATTEMPTS - 1:
                     raise
-                lease = self._elsewhere(lease)
+                lease = self._elsewhere(self._host.ledger.get(lease.id))
         sealed = self._seal(lease, pair)
         now = self._host.clock.now()
         return ledger.change(lease.id, lambda one: life.activate(one, now, sealed), Event.READY)

@@ -4,9 +4,9 @@
 
 The miner starts one beside itself, in a session of its own, so that a deadline holds when the
 miner dies. It leaves a miner that runs some seconds to end a lease properly, and then removes the
-container by force; the ledger learns of it at the miner's next start. When the miner is gone and no
-container is left, it removes the miner's networks and volumes and ends by itself. With `--forever`
-it minds every miner's containers on the engine, for a service manager to run.
+container by force; the ledger learns of it at the miner's next start. When the miner is gone and
+no container is left, it removes the miner's networks and volumes and ends by itself. With
+`--forever` it minds every miner's containers on the engine, for a service manager to run.
 """
 
 import argparse

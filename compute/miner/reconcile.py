@@ -10,7 +10,8 @@ Nothing that does not carry this ledger's own label is ever touched.
 
 from collections import Counter
 
-from compute.domain.container import LEASE, ContainerState
+from compute.domain import lease as life
+from compute.domain.container import LEASE, ContainerState, container_name
 from compute.domain.lease import EndReason, Lease, LeaseState
 from compute.domain.timeline import Event
 from compute.errors import Code, ComputeError, EngineError
@@ -39,7 +40,12 @@ class Reconciler:
         Raises:
             EngineError: `ENGINE_AWAY` when the engine does not answer.
         """
+        now = self._host.clock.now()
         for lease in self._host.ledger.live():
+            if lease.deadline.boot != now.boot:
+                self._host.ledger.change(
+                    lease.id, lambda one: life.anchor(one, now), Event.RECONCILED, "after a reboot"
+                )
             if lease.state in _HALF_MADE or is_session(lease):
                 self._soon(
                     lease, EndReason.FAULT, "the miner restarted meanwhile", Code.ENGINE_FAILED
@@ -83,7 +89,7 @@ class Reconciler:
             _log.warning("removed an orphan", container=container.name)
 
     def _check(self, lease: Lease, seen: ContainerView | None) -> None:
-        if seen is not None and seen.state not in _STOPPED:
+        if seen is not None and seen.state not in _STOPPED and seen.name == _name(lease):
             return
         with self._manager.locks.hold(lease.id, wait=False) as held:
             if not held or self._host.ledger.get(lease.id).state is not lease.state:
@@ -93,6 +99,8 @@ class Reconciler:
                 self._lost(lease, "its container is gone")
             elif found.state in _STOPPED:
                 self._revive(lease)
+            elif found.name != _name(lease):  # an extension or a reboot was cut short
+                self._host.engine.rename(found.id, _name(lease))
 
     def _revive(self, lease: Lease) -> None:
         self._revivals[lease.id] += 1
@@ -127,3 +135,7 @@ class Reconciler:
             self.engine()
         except ComputeError as failure:
             _log.warning("cannot compare with the engine", why=str(failure))
+
+
+def _name(lease: Lease) -> str:
+    return container_name(lease.id, lease.deadline)

@@ -80,6 +80,7 @@ class MinerService:
         guard: bool = True,
     ) -> None:
         self.host = host
+        self.database = database
         self.manager = LeaseManager(host, advertised)
         self.challenges = ChallengeDesk(self.manager, program)
         self.operations = Operations(self.manager)
@@ -167,6 +168,8 @@ class MinerService:
 
     def _leave(self) -> None:
         """Leave nothing that no lease needs: the network, and the guard."""
+        if self._lock is None:  # never started: what is there may be another miner's
+            return
         try:
             if not self.host.ledger.live():
                 self.host.engine.remove_network(self.host.network.name)
@@ -175,9 +178,8 @@ class MinerService:
         except ComputeError as failure:
             _log.warning("something is left behind", why=str(failure))
         finally:
-            if self._lock is not None:
-                self._lock.close()
-                self._lock = None
+            self._lock.close()
+            self._lock = None
 
     def _end_all(self) -> None:
         for lease in self.host.ledger.live():

@@ -1,0 +1,128 @@
+"""A renter for tests and benches: asks a miner's handlers for leases and operates on them."""
+
+import base64
+import io
+import secrets
+import time
+from functools import cache
+from typing import Any
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from compute.crypto import envelope, possession, sshkeys
+from compute.miner.service import MinerService
+from compute.protocol.context import RequestContext
+from compute.protocol.synapses import (
+    AllocateReply,
+    AllocateRequest,
+    Credentials,
+    LeaseAction,
+    LeaseArguments,
+    LeaseReply,
+    LeaseRequest,
+)
+from compute.testing.wallets import dev_wallet
+
+KEY_BITS = 3072
+
+
+@cache
+def renter_key(name: str = "renter") -> rsa.RSAPrivateKey:
+    """An RSA key, made once for each name: making one takes a tenth of a second."""
+    del name
+    return rsa.generate_private_key(65537, KEY_BITS)
+
+
+class FakeRenter:
+    """Rents from one miner's service, without the HTTP in between.
+
+    Args:
+        service: the miner's.
+        name: of the development wallet that asks.
+    """
+
+    def __init__(self, service: MinerService, name: str = "Bob") -> None:
+        self.service = service
+        self.hotkey = dev_wallet(name).address
+        self.key = renter_key(name)
+        self.ssh = sshkeys.generate()
+        self.public_pem = (
+            self.key.public_key()
+            .public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+            .decode()
+        )
+        self._nonce = time.time_ns()
+
+    def context(self) -> RequestContext:
+        """An admitted request of this renter."""
+        return RequestContext(self.hotkey, secrets.token_hex(16), time.time())
+
+    def request(self, **fields: Any) -> AllocateRequest:
+        """A request with this renter's keys; fields replace the defaults."""
+        defaults: dict[str, Any] = {
+            "idempotency_key": secrets.token_hex(8),
+            "duration_s": 600,
+            "renter_public_key": self.public_pem,
+            "ssh_public_key": self.ssh.public,
+        }
+        return AllocateRequest(**{**defaults, **fields})
+
+    def allocate(self, **fields: Any) -> AllocateReply:
+        """Ask for a lease."""
+        return self.service.handle_allocate(self.request(**fields), self.context())
+
+    def operate(self, lease_id: str, action: LeaseAction, **arguments: Any) -> LeaseReply:
+        """Operate on a lease with proof of possession."""
+        given = LeaseArguments(**arguments)
+        self._nonce += 1
+        said = possession.statement(lease_id, action.value, given.digest(), self._nonce)
+        request = LeaseRequest(
+            lease_id=lease_id,
+            action=action,
+            arguments=given,
+            nonce=self._nonce,
+            proof=possession.prove(self.key, said),
+        )
+        return self.service.handle_lease(request, self.context())
+
+    def open(self, reply: AllocateReply) -> Credentials:
+        """Open the sealed credentials of a lease."""
+        bound = envelope.context(reply.lease_id, self.service.host.key.ss58_address, self.hotkey)
+        return Credentials.model_validate_json(envelope.unseal(reply.credentials, self.key, bound))
+
+    def login(self, credentials: Credentials, user: str = "") -> paramiko.SSHClient:
+        """Log in with the pinned host key."""
+        kind, blob = credentials.host_key.split()
+        client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        client.get_host_keys().add(
+            f"[{credentials.host}]:{credentials.port}",
+            kind,
+            paramiko.Ed25519Key(data=base64.b64decode(blob)),
+        )
+        client.connect(
+            credentials.host,
+            credentials.port,
+            user or credentials.user,
+            pkey=paramiko.Ed25519Key.from_private_key(io.StringIO(self.ssh.private)),
+            look_for_keys=False,
+            allow_agent=False,
+            timeout=20,
+            banner_timeout=20,
+            auth_timeout=20,
+        )
+        return client
+
+    def run(self, credentials: Credentials, command: str, *, user: str = "") -> tuple[int, str]:
+        """Log in, run a command, and answer its exit status and output."""
+        client = self.login(credentials, user)
+        try:
+            _, out, err = client.exec_command(command, timeout=60)
+            text = out.read().decode(errors="replace") + err.read().decode(errors="replace")
+            return out.channel.recv_exit_status(), text
+        finally:
+            client.close()
