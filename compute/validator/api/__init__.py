@@ -1,0 +1,1 @@
+"""The validator's HTTP interface: published weights for anybody, rentals for tenants."""
