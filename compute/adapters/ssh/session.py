@@ -135,15 +135,26 @@ def _open(credentials: Credentials, timeout_s: float) -> paramiko.Transport:
     transport.auth_timeout = timeout_s
     kind = credentials.host_key.split()[0]
     transport.get_security_options().key_types = [kind]
+    begun = time.monotonic()
     try:
         transport.start_client(timeout=timeout_s)
-    except (paramiko.SSHException, OSError, EOFError) as error:
-        transport.close()
-        text = str(error).lower()
-        if "no acceptable host key" in text or "incompatible" in text:
-            raise PeerError(Code.HOST_KEY, f"the server offers no {kind} key") from error
-        raise PeerError(Code.SSH_SILENT, f"no SSH greeting: {error or 'it hangs'}") from error
-    return transport
+        if transport.initial_kex_done:
+            return transport
+        error: Exception = TimeoutError()
+    except (paramiko.SSHException, OSError, EOFError) as failure:
+        error = failure
+    transport.close()
+    raise _no_greeting(error, kind, late=time.monotonic() - begun >= timeout_s) from error
+
+
+def _no_greeting(error: Exception, kind: str, *, late: bool) -> PeerError:
+    """Tell a server with another host key from one that hangs and one that hangs up."""
+    text = str(error).lower()
+    if "no acceptable host key" in text or "incompatible" in text:
+        return PeerError(Code.HOST_KEY, f"the server offers no {kind} key")
+    if late or isinstance(error, TimeoutError):
+        return PeerError(Code.SSH_SILENT, "the port is open, but nothing greets")
+    return PeerError(Code.SSH_BROKEN, "the server hangs up before it greets")
 
 
 def _check_host_key(transport: paramiko.Transport, pinned: str) -> None:
