@@ -149,10 +149,24 @@ def _plain(function: str, name: str, value: Any) -> Any:
         return {key: _plain(function, key, inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(function, name, inner) for inner in value]
+    if name == "hotkey" and not _is_address(value):
+        raise _refusal(f"{function}: {name} is no address")
     if isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value < 1 << _BITS.get(name, 128):
-            raise ChainError(f"{function}: {name} is out of range", code=ErrorCode.INVALID_ARGUMENT)
+            raise _refusal(f"{function}: {name} is out of range")
         return int(value)
     if value is None or isinstance(value, str | bool):
         return value
-    raise ChainError(f"{function}: {name} cannot be encoded", code=ErrorCode.INVALID_ARGUMENT)
+    raise _refusal(f"{function}: {name} cannot be encoded")
+
+
+def _is_address(value: Any) -> bool:
+    try:
+        bittensor_core.ss58_decode(value)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _refusal(text: str) -> ChainError:
+    return ChainError(text, code=ErrorCode.INVALID_ARGUMENT)
