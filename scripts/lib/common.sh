@@ -53,3 +53,9 @@ show_log() {
     tail -n 15 "$log" >&2
     say "---"
 }
+
+# Prints the comment at the top of a script and ends.
+show_usage() {
+    sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$1"
+    exit 0
+}

@@ -2,6 +2,7 @@
 
 import sys
 
+from leftovers import find_leftovers
 from steps import BIN, HERE, interrupted, prepare_base_image, run_step, say
 
 _CHECKS = {
@@ -10,6 +11,8 @@ _CHECKS = {
     "mypy": ("mypy",),
     "import contract": ("lint-imports",),
 }
+# A test that hangs must not hold up the others for ever.
+_TEST_LIMIT_S = 600
 
 
 def main(arguments: list[str]) -> int:
@@ -24,13 +27,16 @@ def main(arguments: list[str]) -> int:
     if status:
         return status
     status = run_step("pytest", [sys.executable, "-m", "pytest", *_test_arguments(arguments)])
+    left = find_leftovers()
+    for line in left:
+        say(f"left behind by the tests: {line}")
     if failed:
         say(f"failed before the tests: {', '.join(failed)}")
-    return status or int(bool(failed))
+    return status or int(bool(failed or left))
 
 
 def _test_arguments(arguments: list[str]) -> list[str]:
-    return [f"--rootdir={HERE}", *arguments]
+    return [f"--rootdir={HERE}", f"--timeout={_TEST_LIMIT_S}", "-rs", *arguments]
 
 
 if __name__ == "__main__":
