@@ -136,15 +136,15 @@ def _open(credentials: Credentials, timeout_s: float) -> paramiko.Transport:
     kind = credentials.host_key.split()[0]
     transport.get_security_options().key_types = [kind]
     begun = time.monotonic()
+    cause: Exception = TimeoutError()
     try:
         transport.start_client(timeout=timeout_s)
         if transport.initial_kex_done:
             return transport
-        error: Exception = TimeoutError()
-    except (paramiko.SSHException, OSError, EOFError) as failure:
-        error = failure
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        cause = error
     transport.close()
-    raise _no_greeting(error, kind, late=time.monotonic() - begun >= timeout_s) from error
+    raise _no_greeting(cause, kind, late=time.monotonic() - begun >= timeout_s) from cause
 
 
 def _no_greeting(error: Exception, kind: str, *, late: bool) -> PeerError:
