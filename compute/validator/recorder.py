@@ -1,7 +1,7 @@
 """Writes evidence as it is measured: the log first, then the book that scores are read from."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from compute.domain.book import Book
 from compute.domain.evidence import EvidenceKind, Observation, Record
@@ -34,7 +34,14 @@ class Recorder:
         start = block - self._window
         records = await asyncio.to_thread(lambda: list(self.log.since_block(start)))
         self.book = Book().extend(records)
+        if not records:
+            self.book.head = (await asyncio.to_thread(self.log.head))[0]
         return len(records)
+
+    async def sync(self) -> None:
+        """Take note of what another process wrote into the log, such as a penalty."""
+        async with self._lock:
+            await self._catch_up()
 
     def listen(self, listener: Listener) -> None:
         """Call a function with each new record; it must not block."""
@@ -62,26 +69,36 @@ class Recorder:
         observations = [observation for observation, _ in batch]
         write = asyncio.create_task(asyncio.to_thread(self.log.append, observations))
         try:
-            self._settle(batch, await asyncio.shield(write))
+            await self._settle(batch, await asyncio.shield(write))
         except asyncio.CancelledError:
             # The transaction cannot be called back: keep the book in step with it.
-            self._settle(batch, await write)
+            await self._settle(batch, await write)
             raise
         except ComputeError as error:
             for _, future in batch:
                 future.set_exception(error)
 
-    def _settle(
+    async def _settle(
         self,
         batch: list[tuple[Observation, "asyncio.Future[Record | None]"]],
-        records: Iterable[Record],
+        records: Sequence[Record],
     ) -> None:
+        if records and records[0].seq != self.book.head + 1:
+            await self._catch_up(records[0].seq - 1)
         written: dict[tuple[str, str, str], Record] = {}
         for record in records:
-            self.book.add(record)
+            self._take(record)
             written[record.key] = record
-            for listener in self._listeners:
-                listener(record)
         for observation, future in batch:
             if not future.done():
                 future.set_result(written.pop(observation.key, None))
+
+    async def _catch_up(self, upto: int | None = None) -> None:
+        after = self.book.head
+        for record in await asyncio.to_thread(lambda: list(self.log.records(after, upto))):
+            self._take(record)
+
+    def _take(self, record: Record) -> None:
+        self.book.add(record)
+        for listener in self._listeners:
+            listener(record)

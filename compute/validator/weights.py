@@ -20,6 +20,7 @@ from compute.storage.evidence import SigningKey
 from compute.storage.evidence_weights import Submission
 from compute.telemetry import logs
 from compute.validator.chainview import ChainView
+from compute.validator.penalties import PenaltyDesk
 from compute.validator.recorder import Recorder
 from compute.validator.sending import OVER, Sender
 
@@ -122,6 +123,8 @@ class Paymaster:
 
     async def _compute(self, metagraph: Metagraph, epoch_block: int, round_id: str) -> Record:
         tools = self._tools
+        await self._renew_penalties(metagraph.block)
+        await tools.recorder.sync()
         book = tools.recorder.book
         taken = snapshot_of(metagraph, tools.key.ss58_address, epoch_block, set(book.miners))
         board, upto = score.score(book, taken, tools.policy), book.head
@@ -147,6 +150,10 @@ class Paymaster:
             raise RuntimeError("an epoch's vector was written twice")
         tools.recorder.prune(metagraph.block)
         return record
+
+    async def _renew_penalties(self, block: int) -> None:
+        recorder, window = self._tools.recorder, self._tools.policy.window.blocks
+        await asyncio.to_thread(PenaltyDesk(recorder.log).renew, recorder.book, block, window)
 
     def _publish(self, record: Record) -> Publication:
         content = WeightsContent.model_validate(record.content)
