@@ -145,7 +145,9 @@ def test_a_read_of_a_forgotten_block_is_refused(tmp_path: Path):
 # Commit-reveal ------------------------------------------------------------------------------
 
 
-def commit(host: DevHost, wallet: DevWallet, payload: bytes) -> bt.ExtrinsicResult:
+def commit(
+    host: DevHost, wallet: DevWallet, payload: bytes, *, version: int = 4
+) -> bt.ExtrinsicResult:
     """Seal a payload to a round whose signature is known, and commit it."""
     envelope, _ = bittensor_core.encrypt_at_round(payload, ROUND)
     call = bt.calls.SubtensorModule.commit_timelocked_mechanism_weights(
@@ -153,7 +155,7 @@ def commit(host: DevHost, wallet: DevWallet, payload: bytes) -> bt.ExtrinsicResu
         mecid=0,
         commit=bytes(bittensor_core.inner_ciphertext(envelope)),
         reveal_round=ROUND,
-        commit_reveal_version=4,
+        commit_reveal_version=version,
     )
     with host.subtensor() as sub:
         return sub.submit_call(call, wallet, signer="hotkey")
@@ -225,6 +227,21 @@ def test_a_wrong_signature_opens_nothing():
     assert open_commit(inner, ROUND, SIGNATURE) == b"secret"
     assert open_commit(inner, ROUND, SIGNATURE[:-2] + "00") is None
     assert open_commit(b"nonsense", ROUND, SIGNATURE) is None
+
+
+def test_a_commit_to_a_round_that_is_out_is_refused(tmp_path: Path):
+    """What everybody can open already hides nothing."""
+    host, validator, _ = make(tmp_path, SEALED)
+    host.provision.add_pulse(ROUND, SIGNATURE)
+    assert commit(host, validator, sealed_by(validator)).error.name == "InvalidRevealRound"
+
+
+def test_a_commit_of_another_protocol_or_too_long_is_refused(tmp_path: Path):
+    """The version is checked, and so is the length."""
+    host, validator, _ = make(tmp_path, SEALED)
+    old = commit(host, validator, sealed_by(validator), version=3)
+    assert old.error.name == "IncorrectCommitRevealVersion"
+    assert commit(host, validator, bytes(5_001)).error.name == "CommitPayloadTooLarge"
 
 
 def test_too_many_unopened_commits_are_refused(tmp_path: Path):
