@@ -25,8 +25,10 @@ class WeightsReceipt:
 class Chain(Protocol):
     """A subnet's chain, as seen by one neuron.
 
-    Every method raises `ChainError` with `CHAIN_AWAY` when the chain cannot be reached,
-    `CHAIN_RATE_LIMITED` inside a rate limit, and `CHAIN_REFUSED` with the chain's reason otherwise.
+    Every method raises `ChainError` with `CHAIN_AWAY` when the chain cannot be reached; it works
+    again by itself when the chain is back. Those that write raise `NOT_REGISTERED`,
+    `SUBNET_MISSING`, `CHAIN_RATE_LIMITED` inside a rate limit, and `CHAIN_REFUSED` with the chain's
+    own reason otherwise. A write that ends with `CHAIN_AWAY` may have got through all the same.
     """
 
     async def block(self) -> int:

@@ -307,6 +307,15 @@ def test_a_shielded_call_that_cannot_be_opened_is_not_run(host: DevHost):
         assert len(sub.subnets.metagraph(1)) == 3
 
 
+def test_a_shielded_call_that_is_turned_away_says_why(host: DevHost):
+    """Means for the carrier but not for what it carries: the reason comes back, without a wait."""
+    poor = DevWallet("//Poor")
+    host.provision.fund(poor.coldkey.ss58_address, 1.5 * ChainParams().fee_rao / 1e9)
+    with host.subtensor() as sub:
+        result = sub.execute(bt.BurnedRegister(netuid=1), poor)
+    assert result.error.name == "Payment"
+
+
 def test_events_tell_what_happened(host: DevHost):
     """A block's events are those of its transactions, each with its transaction's index."""
     with host.subtensor() as sub:

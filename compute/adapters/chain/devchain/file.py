@@ -23,7 +23,7 @@ from compute.adapters.chain.devchain.schema import SCHEMA, VERSION
 Clock = Callable[[], float]
 """Seconds since 1970."""
 
-LOCK_WAIT_S = 20.0
+LOCK_WAIT_S = 5.0
 """How long a writer waits for the others; each of them holds the lock for milliseconds."""
 
 
