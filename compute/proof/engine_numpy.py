@@ -50,6 +50,11 @@ def _available_by_kernel() -> int:
     return int(fields.get("MemAvailable", "0 kB").split()[0]) * 1024
 
 
+def panel_bytes(sizes: Sizes, most: int) -> int:
+    """Return the memory of one panel of 32-bit words, `most` at most."""
+    return min(most, 4 * sizes.n * max(sizes.n, sizes.sweep_width))
+
+
 def host_bytes(sizes: Sizes) -> int:
     """Return the host memory that commitments take: folds, sweep words and both trees."""
     return sizes.rows * (32 + 2 * 8) + sizes.rows * 8
@@ -76,7 +81,9 @@ class NumpyEngine:
 
     def allocate(self, sizes: Sizes) -> None:
         """Take the history and B; see `Engine.allocate`."""
-        needed = sizes.history_bytes + 5 * sizes.n**2 + host_bytes(sizes) + 4 * _PANEL_BYTES
+        beside = 5 * sizes.n**2 + 4 * sizes.n * sizes.sweep_width
+        beside += 4 * panel_bytes(sizes, _PANEL_BYTES) + host_bytes(sizes)
+        needed = sizes.history_bytes + beside
         if needed > self.memory_bytes:
             raise EngineUnfit(Status.NO_MEMORY, f"needs {needed} bytes")
         self._sizes = sizes

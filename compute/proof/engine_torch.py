@@ -16,7 +16,7 @@ import numpy as np
 
 from compute.proof import chain, known_answer, prf, torch_paths
 from compute.proof.engine import EngineUnfit
-from compute.proof.engine_numpy import available_memory, host_bytes
+from compute.proof.engine_numpy import available_memory, host_bytes, panel_bytes
 from compute.proof.sizes import FOLD_WORDS, SWEEP_WORDS, Sizes
 from compute.proof.torch_steps import FusedSteps, PlainSteps
 from compute.proof.wire import Status
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from compute.proof.torch_paths import Multiply
     from compute.proof.torch_steps import Steps, Tensor
 
-_PANEL_BYTES = 128 << 20
+_PANEL_BYTES = 256 << 20
 """Memory of one int32 panel; three or four live at a time."""
 _QUEUE = 2
 """Blocks whose folds may be under way to the host while the device runs ahead."""
-_TRIAL = (2048, 2048)
-"""Rows and width of the product by which paths are timed."""
+_TRIAL_CPU = Sizes(1024, 3, 4)
+_TRIAL_CUDA = Sizes(8192, 9, 4)
+"""Runs by which paths are timed: long enough for the device, 0.6 GB of it."""
 
 
 def load_torch() -> Any:
@@ -85,16 +86,8 @@ class TorchEngine:
         mu = self._words(slots.multiplier, sizes.rows, odd=True).view(sizes.blocks, n)
         nu = self._words(subs.offset, sizes.rows).view(sizes.blocks, n)
         self._history[:n] = self._matrix(subs.start, n, n)
-        folds = self._multiply(self._history[:n], fold_t)
-        under_way = deque([self._send(folds)])
-        for j in range(1, sizes.blocks):
-            self._round(j, folds, mu[j], nu[j])
-            folds = self._multiply(self._history[j * n : (j + 1) * n], fold_t)
-            under_way.append(self._send(folds))
-            if len(under_way) > _QUEUE:
-                yield self._arrived(under_way.popleft())
-        while under_way:
-            yield self._arrived(under_way.popleft())
+        blocks = self._blocks_of_folds(fold_t, mu, nu)
+        yield from self._arriving(blocks)
 
     def sweep(self, kappa: bytes) -> Iterator[NDArray[np.uint32]]:
         """Sweep the memory; see `Engine.sweep`."""
@@ -104,16 +97,12 @@ class TorchEngine:
         mu = self._words(keys.multiplier, width, odd=True)
         fold_t = self._matrix(keys.fold, FOLD_WORDS, width)
         nothing = self._torch.zeros(n, dtype=self._torch.int32, device=self._device)
-        under_way: deque[Any] = deque()
-        for j in range(self._sizes.blocks):
-            products = self._multiply(self._history[j * n : (j + 1) * n], factor_t)
-            z = self._steps.top(products, mu, nothing)
-            words = self._multiply(z, fold_t)[:, :SWEEP_WORDS]
-            under_way.append(self._send(words.contiguous()))
-            if len(under_way) > _QUEUE:
-                yield self._arrived(under_way.popleft())
-        while under_way:
-            yield self._arrived(under_way.popleft())
+        yield from self._arriving(
+            self._multiply(self._steps.top(self._multiply(block, factor_t), mu, nothing), fold_t)[
+                :, :SWEEP_WORDS
+            ]
+            for block in self._history.view(self._sizes.blocks, n, n)
+        )
 
     def rows(self, places: NDArray[np.int64]) -> NDArray[np.int8]:
         """Read rows of the history; see `Engine.rows`."""
@@ -135,15 +124,36 @@ class TorchEngine:
         return found
 
     def speed(self) -> float:
-        """Return operations a second of a middling product."""
-        rows, n = _TRIAL
-        left = self._torch.ones((rows, n), dtype=self._torch.int8, device=self._device)
+        """Return operations a second of a middling run, element-wise steps included."""
+        sizes = _TRIAL_CUDA if self._cuda else _TRIAL_CPU
+        self.allocate(sizes)
         times = []
-        for _ in range(3):
+        for _ in range(2):
             began = time.perf_counter()
-            self._multiply(left, left)[:1, :1].cpu()
+            deque(self.folds(known_answer.SLOT, known_answer.SUB), maxlen=0)
             times.append(time.perf_counter() - began)
-        return 2.0 * rows * rows * n / min(times)
+        self._history = self._factor_t = None
+        return sizes.operations / min(times)
+
+    def _blocks_of_folds(self, fold_t: Tensor, mu: Tensor, nu: Tensor) -> Iterator[Tensor]:
+        """Run the rounds; yield each block's folds as they are computed."""
+        n = self._sizes.n
+        folds = self._multiply(self._history[:n], fold_t)
+        yield folds
+        for j in range(1, self._sizes.blocks):
+            self._round(j, folds, mu[j], nu[j])
+            folds = self._multiply(self._history[j * n : (j + 1) * n], fold_t)
+            yield folds
+
+    def _arriving(self, computed: Iterator[Tensor]) -> Iterator[NDArray[np.uint32]]:
+        """Bring words to the host in order, a few blocks behind the device."""
+        under_way: deque[Any] = deque()
+        for words in computed:
+            under_way.append(self._send(words.contiguous()))
+            if len(under_way) > (_QUEUE if self._cuda else 0):
+                yield self._arrived(under_way.popleft())
+        while under_way:
+            yield self._arrived(under_way.popleft())
 
     def _round(self, j: int, folds: Tensor, mu: Tensor, nu: Tensor) -> None:
         n = self._sizes.n
@@ -197,7 +207,8 @@ class TorchEngine:
             if on_device > self._torch.cuda.mem_get_info(self._device)[0]:
                 raise EngineUnfit(Status.NO_MEMORY, "the device has not the memory")
         else:
-            on_host += on_device + 2 * sizes.n**2 + 8 * sizes.rows + 4 * _PANEL_BYTES
+            on_host += on_device + 2 * sizes.n**2 + 8 * sizes.rows
+            on_host += 4 * panel_bytes(sizes, _PANEL_BYTES)
         if on_host > available_memory():
             raise EngineUnfit(Status.NO_MEMORY, "the host has not the memory")
 

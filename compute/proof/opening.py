@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compute.proof import chain, prf
-from compute.proof.exact import product
+from compute.proof.exact import CHUNK, product
 from compute.proof.result import Reason, Verdict
 from compute.proof.sizes import (
     FOLD_WORDS,
@@ -27,6 +27,8 @@ Flags = NDArray[np.bool_]
 
 _PANEL_ROWS = 128
 """Rows of a generated matrix worked on at a time: 4 MiB of float32 at n = 8192."""
+_TILE = (16, CHUNK)
+"""Rows and inner length of a tile; the length keeps its sums exact in float32."""
 _ROW_BOUND = 1 << 14
 """Largest product of two int8 values; n of them bound an entry of C."""
 
@@ -156,7 +158,8 @@ class _Opened:
         claimed = self._record["product"]
         bound = self._n * _ROW_BOUND
         bounded: Flags = (claimed.max(axis=1) <= bound) & (claimed.min(axis=1) >= -bound)
-        left = np.where(bounded[:, None], claimed, 0).astype(np.float64) @ tables.weights
+        safe = claimed if bounded.all() else np.where(bounded[:, None], claimed, 0)
+        left = safe.astype(np.float64) @ tables.weights
         right = mixed.astype(np.float64) @ tables.projected
         holds: Flags = bounded & _same_rows(left, right)
         return holds
@@ -201,13 +204,27 @@ def _by_panels(
 ) -> NDArray[np.int32]:
     """Multiply rows by a matrix whose transpose comes in panels of rows."""
     out = np.empty((columns, len(rows)), np.int32)
-    rows = np.asfortranarray(rows)  # spares BLAS from turning them round for every panel
     floats = np.empty((min(_PANEL_ROWS, columns), rows.shape[1]), np.float32)
+    rows_t = np.ascontiguousarray(rows.T)
     for first in range(0, columns, _PANEL_ROWS):
         count = min(_PANEL_ROWS, columns - first)
         floats[:count] = panel(first, count)
-        out[first : first + count] = product(floats[:count], rows)
+        out[first : first + count] = _tiled_product(floats[:count], rows_t)
     return np.ascontiguousarray(out.T)
+
+
+def _tiled_product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[Any]:
+    """Multiply exactly in tiles so small that BLAS does not copy its factors first.
+
+    The left factor is used once, so that copying it would cost as much as multiplying by it.
+    """
+    (count, inner), (height, width) = left.shape, _TILE
+    if count % height or inner % width:
+        return product(left, right.T)
+    tiles = left.reshape(count // height, height, inner // width, width).transpose(0, 2, 1, 3)
+    parts = np.matmul(tiles, right.reshape(inner // width, width, -1))
+    total: NDArray[Any] = parts.sum(axis=1, dtype=np.float64).reshape(count, -1)
+    return total
 
 
 def _same_rows(left: NDArray[Any], right: NDArray[Any]) -> Flags:

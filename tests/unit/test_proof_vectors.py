@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from compute.proof import known_answer, wire
+from compute.proof import engine_numpy, engine_torch, known_answer, wire
+from compute.proof.classes import known_classes
 from compute.proof.engine import Engine, EngineUnfit
 from compute.proof.engine_numpy import NumpyEngine
 from compute.proof.engine_torch import TorchEngine, best_engine, load_torch
@@ -180,6 +181,23 @@ def test_a_path_that_rounds_is_dropped() -> None:
 
     assert not known_answer.product_matches(unchunked)
     assert known_answer.product_matches(chunked)
+
+
+@pytest.mark.parametrize("make", ENGINES)
+def test_development_sizes_fit_a_small_container(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The development class runs where 64 MiB are left, and does not where 8 are."""
+    sizes = known_classes().named("cpu-dev").sizes
+    for mebibytes, fits in ((64, True), (8, False)):
+        for module in (engine_numpy, engine_torch):
+            monkeypatch.setattr(module, "available_memory", lambda: mebibytes << 20)  # noqa: B023
+        engine = make()
+        if fits:
+            engine.allocate(sizes)
+        elif not engine.path.startswith("cuda"):
+            with pytest.raises(EngineUnfit):
+                engine.allocate(sizes)
 
 
 @pytest.mark.skipif(TORCH is None, reason="torch is not installed")
