@@ -20,13 +20,18 @@ from compute.adapters.engine.private import hold_engine
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _ENGINE_TIMEOUT_S = 120
+_STATE = pytest.StashKey[Path]()
 # Two signals closer together than this are one.
 _INSIST_S = 1.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let SIGTERM end the session as Ctrl-C does, with every fixture torn down."""
-    del config
+    """Let SIGTERM end the session as Ctrl-C does; take our own variables off the environment.
+
+    The scripts' `COMPUTE_STATE` is where the engine is, and must not become the state folder of
+    every neuron that a test starts.
+    """
+    config.stash[_STATE] = Path(os.environ.pop("COMPUTE_STATE", str(CHECKOUT / ".state")))
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _Interrupt())
@@ -55,9 +60,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def engine_state() -> Path:
+def engine_state(pytestconfig: pytest.Config) -> Path:
     """The state folder of the session's engine and base image."""
-    return Path(os.environ.get("COMPUTE_STATE", str(CHECKOUT / ".state")))
+    return pytestconfig.stash[_STATE]
 
 
 @pytest.fixture(scope="session")
