@@ -184,7 +184,8 @@ async def test_weights_that_were_set_pay_after_the_epoch(host: ChainHost):
 
 
 async def test_weights_are_limited_from_registration_on(host: ChainHost):
-    """A newcomer has to wait for the weights limit before setting any."""
+    """A newcomer has to wait for the weights limit before setting any, however old the chain."""
+    host.advance(RULES.weights_rate_limit)
     validator = await register(host, "//Alice", stake=STAKE)
     async with joined(host, validator) as chain:
         with refused(Code.CHAIN_RATE_LIMITED):

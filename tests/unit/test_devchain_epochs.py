@@ -91,23 +91,38 @@ def test_a_validator_that_stopped_weighting_loses_its_say(tmp_path: Path):
     assert (lazy.active, lazy.validator_permit, miner.incentive) == (False, True, 0.0)
 
 
-def test_weights_on_a_neuron_do_not_pass_to_who_takes_its_place(tmp_path: Path):
-    """Whoever gets a pruned UID starts from nothing: no incentive, axon or weights of the old."""
-    rules = RULES.model_copy(update={"max_uids": 2, "immunity_period": 5})
-    host, validator, miner = make(tmp_path, rules)
+def test_who_takes_a_pruned_place_starts_from_nothing(tmp_path: Path):
+    """Neither the newcomer nor the pruned one, when it comes back, finds anything of the old."""
+    rules = RULES.model_copy(update={"max_uids": 2, "immunity_period": TEMPO})
+    host, validator, _ = make(tmp_path, rules)
+    newcomer = host.wallet("//Charlie")
     with host.subtensor() as sub:
-        sub.execute(bt.ServeAxon(netuid=1, ip="127.0.0.2", port=1), miner).raise_for_failure()
+        sub.execute(bt.ServeAxon(netuid=1, ip="127.0.0.2", port=1), validator).raise_for_failure()
         host.advance(TEMPO)
         weigh(host, validator, {1: 1.0}).raise_for_failure()
-        weigh(host, validator, {0: 1.0})
-        newcomer = host.wallet("//Charlie")
-        weigh(host, validator, {1: 1.0}).raise_for_failure()
-        sub.execute(bt.BurnedRegister(netuid=1), newcomer)
+        sub.execute(bt.BurnedRegister(netuid=1), newcomer).raise_for_failure()
+        assert sub.weights.weights(1) == {}
+        taken = seen(host).by_hotkey[newcomer.address]
+        assert (taken.uid, taken.axon, taken.validator_permit) == (0, None, False)
         host.advance(TEMPO)
-    hotkeys = [one.hotkey for one in seen(host).neurons]
-    assert newcomer.address in hotkeys
-    taken = seen(host).by_hotkey[newcomer.address]
-    assert (taken.axon, taken.incentive) == (None, 0.0)
+        assert [one.incentive for one in seen(host).neurons] == [0.0, 0.0]
+        sub.execute(bt.BurnedRegister(netuid=1), validator).raise_for_failure()
+    assert seen(host).by_hotkey[validator.address].axon is None
+
+
+def test_the_least_paid_is_pruned_first(tmp_path: Path):
+    """Emission decides who has to go, not the UID."""
+    rules = RULES.model_copy(update={"max_uids": 3, "immunity_period": TEMPO})
+    host, validator, miner = make(tmp_path, rules)
+    idle = host.registered("//Idle")
+    host.advance(TEMPO)
+    weigh(host, validator, {1: 1.0}).raise_for_failure()
+    host.advance(TEMPO)
+    host.provision.register(1, DevWallet("//Charlie").address, "x")
+    left = seen(host).by_hotkey
+    assert validator.address in left
+    assert miner.address in left
+    assert idle.address not in left
 
 
 def test_a_full_subnet_of_immune_neurons_takes_nobody(tmp_path: Path):
