@@ -1,8 +1,11 @@
 """An axon in a process of its own, for the tests that abuse one. Prints its port."""
 
 import asyncio
+import logging
 import sys
 from dataclasses import replace
+
+import structlog
 
 from compute.protocol.axon import Axon
 from compute.protocol.context import RequestContext
@@ -20,12 +23,12 @@ class Text(Message):
 TELL = Synapse("Tell", Text, Text, 65_536, 65_536, 5)
 LIMITS = replace(
     TEST_LIMITS,
-    head_s=0.5,
-    body_s=0.5,
-    linger_s=0.5,
-    idle_s=1,
-    connections=1200,
-    connections_per_address=1000,
+    head_s=0.4,
+    body_s=0.4,
+    linger_s=0.4,
+    idle_s=0.4,
+    connections=400,
+    connections_per_address=300,
     rate_per_hotkey=0,
     rate=0,
     failures_per_address=0,
@@ -47,4 +50,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     asyncio.run(main())

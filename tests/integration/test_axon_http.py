@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -273,6 +274,14 @@ async def test_metrics_are_for_this_machine_only(axon: Axon) -> None:
     opened = Axon(ME, metagraph=view_of(), open_metrics=True)
     reply = await post(opened, "/metrics", {}, b"", method="GET", address="198.51.100.4")
     assert reply.status == 200
+
+
+async def test_small_answers_leave_at_once(axon: Axon, dendrite: Dendrite) -> None:
+    """Connections wait for no acknowledgement before they send: that would cost 40 ms a call."""
+    await dendrite.call(peer_of(axon), TELL, Text())
+    for connection in axon._server._door.state.connections:
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_two_axons_in_one_loop(axon: Axon, dendrite: Dendrite, handlers: Handlers) -> None:
