@@ -144,6 +144,11 @@ class Surroundings:
     dns: tuple[str, ...] = ()
 
 
+def network_of(owner: str) -> str:
+    """Name of the network that an owner's leases are on."""
+    return f"{NAME_PREFIX}{owner}"
+
+
 def container_name(lease_id: str, deadline: Deadline) -> str:
     """Name of a lease's container; it carries the deadline, because labels cannot be changed."""
     return f"{NAME_PREFIX}{lease_id}.{deadline.token()}"

@@ -4,13 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from compute.domain.capacity import Supply
-from compute.domain.container import KIND, MANAGED, OWNER, Surroundings
+from compute.domain.container import KIND, MANAGED, OWNER, Surroundings, bridge_of, network_of
 from compute.ports.engine import Engine, EngineInfo, NetworkSpec
+from compute.ports.firewall import Firewall
 from compute.ports.hardware import Hardware, HostClock
 from compute.ports.ledger import Ledger
 from compute.protocol.keys import Key
 from compute.settings.leases import LeaseSettings
 
+LimitEgress = Callable[[int, int], None]
+# A resolver that never answers (RFC 5737): the engine must not resolve names on its host's behalf
+# for leases that are kept off the internet.
+NO_RESOLVER = "192.0.2.1"
 Ready = Callable[[str, int, float], None]
 
 
@@ -23,6 +28,8 @@ class Host:
         image: engine id of the default image.
         ready: waits until an address and port show an SSH banner, or raises `EngineError`.
         supply: everything that can be leased.
+        firewall: keeps leases from the host, its networks and metadata.
+        limit_egress: limits the upload of a process's network namespace, in Mbit/s.
     """
 
     settings: LeaseSettings
@@ -35,14 +42,16 @@ class Host:
     clock: HostClock
     supply: Supply
     ready: Ready
+    firewall: Firewall
+    limit_egress: LimitEgress
 
     @property
     def network(self) -> NetworkSpec:
         """The network of this host's leases."""
         owner = self.ledger.owner
         return NetworkSpec(
-            name=f"compute-{owner}",
-            bridge=f"cl{owner[:12]}",
+            name=network_of(owner),
+            bridge=bridge_of(owner),
             labels={MANAGED: "1", OWNER: owner, KIND: "network"},
         )
 
@@ -56,5 +65,6 @@ class Host:
             bind_address=settings.bind_address,
             pids=settings.pids,
             open_files=settings.open_files,
+            dns=() if settings.internet else (NO_RESOLVER,),
             quota=self.info.quota and settings.disk in {"auto", "quota"},
         )

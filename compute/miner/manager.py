@@ -20,6 +20,7 @@ from compute.miner import requests
 from compute.miner.blocked import BlockedPorts
 from compute.miner.host import Host
 from compute.miner.locks import LeaseLocks
+from compute.miner.network import LeaseNetwork
 from compute.miner.provision import Provisioner
 from compute.miner.supply import unfit_gpus
 from compute.miner.teardown import Undertaker, error_of
@@ -44,7 +45,8 @@ class LeaseManager:
         self.host = host
         self.locks = LeaseLocks()
         self.blocked = BlockedPorts()
-        self.provisioner = Provisioner(host, self.blocked, advertised)
+        self.network = LeaseNetwork(host)
+        self.provisioner = Provisioner(host, self.network, self.blocked, advertised)
         self.undertaker = Undertaker(host)
         self.on_end: Callable[[str], None] = lambda _: None
         self.on_deadline: Callable[[Lease], None] = lambda _: None

@@ -99,6 +99,7 @@ class Operations:
     def _restart(self, lease: Lease, _: LeaseArguments) -> Lease:
         _must_be(lease, LeaseState.ACTIVE)
         self._host.engine.restart(lease.container, _RESTART_GRACE_S)
+        self._manager.network.started(lease.container)
         self._host.ready(
             self._host.settings.bind_address,
             lease.assignment.host_port(SSH_PORT),

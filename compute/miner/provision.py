@@ -1,7 +1,6 @@
 """From a placed lease to a container that its user can log in to."""
 
 import json
-import threading
 from dataclasses import replace
 
 from compute.crypto import envelope, sshkeys
@@ -19,6 +18,7 @@ from compute.domain.timeline import Event
 from compute.errors import Code, EngineError
 from compute.miner.blocked import BlockedPorts
 from compute.miner.host import Host
+from compute.miner.network import LeaseNetwork
 from compute.ports.engine import PlacedFile
 from compute.protocol.synapses import Credentials, PublishedPort
 
@@ -31,16 +31,18 @@ class Provisioner:
 
     Args:
         host: where.
+        network: of the leases.
         blocked: host ports found taken by others; added to here.
         advertised: address that renters dial.
     """
 
-    def __init__(self, host: Host, blocked: BlockedPorts, advertised: str) -> None:
+    def __init__(
+        self, host: Host, network: LeaseNetwork, blocked: BlockedPorts, advertised: str
+    ) -> None:
         self._host = host
+        self._network = network
         self._blocked = blocked
         self._advertised = advertised
-        self._network = threading.Lock()
-        self._network_made = False
 
     def provision(self, lease: Lease) -> Lease:
         """Make the container of a placed lease, and wait until it can be logged in to.
@@ -50,7 +52,7 @@ class Provisioner:
         """
         ledger = self._host.ledger
         lease = ledger.change(lease.id, life.provision, Event.PROVISIONING)
-        self.ensure_network()
+        self._network.ensure()
         pair = sshkeys.generate()
         for attempt in range(PORT_ATTEMPTS):
             try:
@@ -64,18 +66,6 @@ class Provisioner:
         now = self._host.clock.now()
         return ledger.change(lease.id, lambda one: life.activate(one, now, sealed), Event.READY)
 
-    def ensure_network(self, *, afresh: bool = False) -> None:
-        """Make the leases' network once; again if it went missing."""
-        with self._network:
-            if afresh or not self._network_made:
-                self._host.engine.ensure_network(self._host.network)
-                self._network_made = True
-
-    def forget_network(self) -> None:
-        """The network was removed: the next lease makes it anew."""
-        with self._network:
-            self._network_made = False
-
     def _run(self, lease: Lease, pair: sshkeys.SshKeyPair) -> Lease:
         engine = self._host.engine
         container = engine.create(build(lease, self._host.surroundings))
@@ -84,6 +74,7 @@ class Provisioner:
         )
         engine.put_files(container, FOLDER, _keys(lease, pair))
         engine.start(container)
+        self._network.started(container)
         self._host.ready(
             self._host.settings.bind_address,
             lease.assignment.host_port(SSH_PORT),

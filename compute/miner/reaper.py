@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import IO
 
 from compute.adapters.engine.docker import DockerEngine
+from compute.adapters.engine.firewall import choose_firewall
 from compute.adapters.hardware.clock import SystemClock
-from compute.domain.container import deadline_of
+from compute.domain.container import bridge_of, deadline_of
 from compute.domain.timeline import Instant
 from compute.errors import ComputeError
 from compute.ports.engine import Engine
@@ -108,6 +109,9 @@ def _clear(engine: Engine, owner: str) -> None:
         engine.remove_volume(volume)
     for network in engine.networks(owner):
         engine.remove_network(network)
+    if engine.info().local:
+        firewall, _ = choose_firewall("auto", local=True, internet=False, private_networks=False)
+        firewall.release(bridge_of(owner))
 
 
 def watch(options: argparse.Namespace, stop: threading.Event) -> None:

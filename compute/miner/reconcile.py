@@ -108,8 +108,9 @@ class Reconciler:
             self._lost(lease, "its container stopped")
             return
         try:
-            self._manager.provisioner.ensure_network(afresh=True)
+            self._manager.network.ensure(afresh=True)
             self._host.engine.start(lease.container)
+            self._manager.network.started(lease.container)
             if lease.state is LeaseState.PAUSED:
                 self._host.engine.pause(lease.container)
         except EngineError as failure:
@@ -133,6 +134,7 @@ class Reconciler:
         """`engine`, for a sweep: an engine that is away is tried again next time."""
         try:
             self.engine()
+            self._manager.network.repair()
         except ComputeError as failure:
             _log.warning("cannot compare with the engine", why=str(failure))
 

@@ -11,7 +11,9 @@ from typing import IO, Any
 from sqlalchemy import Engine as Database
 
 from compute.adapters.engine.docker import DockerEngine
+from compute.adapters.engine.firewall import choose_firewall
 from compute.adapters.engine.ready import wait_for_banner
+from compute.adapters.engine.shaping import limit_egress
 from compute.adapters.hardware.clock import SystemClock
 from compute.adapters.hardware.machine import LocalHardware
 from compute.domain.lease import EndReason
@@ -172,7 +174,7 @@ class MinerService:
             return
         try:
             if not self.host.ledger.live():
-                self.host.engine.remove_network(self.host.network.name)
+                self.manager.network.remove()
                 if self._guard is not None:
                     self._guard.stop()
         except ComputeError as failure:
@@ -252,6 +254,14 @@ def open_service(
         (Path(info.root) if info.local else settings.state,), {"engine": info.version}
     )
     clock = clock or SystemClock()
+    firewall, reason = choose_firewall(
+        settings.firewall,
+        local=info.local,
+        internet=settings.internet,
+        private_networks=settings.private_networks,
+    )
+    if reason:
+        _log.warning("leases can reach this host: there is no firewall", why=reason)
     database = open_database(settings.database_url, Role.MINER)
     host = Host(
         settings=settings,
@@ -264,6 +274,8 @@ def open_service(
         clock=clock,
         supply=measure(settings, info, hardware.report()),
         ready=ready,
+        firewall=firewall,
+        limit_egress=limit_egress,
     )
     return MinerService(
         host,

@@ -41,6 +41,7 @@ class ContainerView:
 
     Attributes:
         exit_code: of the last run; None while it runs or when the listing does not say.
+        pid: of its first process on the engine's host; 0 when it does not run, or in listings.
     """
 
     id: str
@@ -49,6 +50,7 @@ class ContainerView:
     state: ContainerState
     image: str
     exit_code: int | None = None
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)

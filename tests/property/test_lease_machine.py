@@ -4,6 +4,7 @@ After every step the ledger and the engine must be explicable; after a restart a
 agree exactly with a model that knows only what was promised to renters.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from compute.domain.container import LEASE, ContainerState, container_name
-from compute.domain.lease import EndReason, LeaseState
+from compute.domain.container import KIND, LEASE, ContainerState, container_name
+from compute.domain.lease import EndReason, LeaseKind, LeaseState
 from compute.domain.requirement import Requirement
 from compute.errors import Code, ComputeError, EngineError
 from compute.miner.service import MinerService, open_service
@@ -34,8 +35,16 @@ from compute.testing.leases import FakeRenter
 from compute.testing.wallets import dev_wallet
 
 LONGEST_S = 2000
+EXAMPLES = 600 if os.environ.get("COMPUTE_FULL") else 40
 FAULTS = ("create", "put_files", "start", "stop", "remove", "pause", "unpause", "containers")
+CRASHES = st.one_of(st.just(0), st.integers(1, 30))
 RUNNING = {LeaseState.ACTIVE, LeaseState.PAUSED}
+
+
+def check_disjoint(*kinds: list[Any]) -> None:
+    """No thing of any kind is there twice."""
+    for things in kinds:
+        assert len(things) == len(set(things))
 
 
 class MinerLife(RuleBasedStateMachine):
@@ -104,9 +113,11 @@ class MinerLife(RuleBasedStateMachine):
         cpus=st.integers(1, 3),
         gpus=st.integers(0, 2),
         kind=st.sampled_from(["rental", "probe"]),
+        crash=CRASHES,
     )
-    def allocate(self, seconds: int, cpus: int, gpus: int, kind: str) -> None:
-        """Somebody asks for a lease."""
+    def allocate(self, seconds: int, cpus: int, gpus: int, kind: str, crash: int) -> None:
+        """Somebody asks for a lease; the process may die on the way."""
+        self.crash_soon(crash)
         requirement = Requirement(cpus=cpus, gpus=gpus, memory_mib=512)
         request = self.renter.request(duration_s=seconds, requirement=requirement, kind=kind)
         before = self.lived
@@ -127,7 +138,7 @@ class MinerLife(RuleBasedStateMachine):
         if reply is None:
             return
         if lease_id is None:  # the first answer was lost in a crash, or nothing was free then
-            ledger = self.service.host.ledger
+            ledger = self.inner_ledger()
             remaining = ledger.get(reply.lease_id).deadline.remaining_s(self.clock.now())
             self.promised.setdefault(reply.lease_id, self.lived + remaining)
             self.last_request = (request, reply.lease_id)
@@ -135,9 +146,10 @@ class MinerLife(RuleBasedStateMachine):
             assert reply.lease_id == lease_id
 
     @precondition(lambda self: self.promised)
-    @rule(data=st.data(), action=st.sampled_from(list(LeaseAction)))
-    def operate(self, data: st.DataObject, action: LeaseAction) -> None:
-        """The owner of a lease does something with it."""
+    @rule(data=st.data(), action=st.sampled_from(list(LeaseAction)), crash=CRASHES)
+    def operate(self, data: st.DataObject, action: LeaseAction, crash: int) -> None:
+        """The owner of a lease does something with it; the process may die on the way."""
+        self.crash_soon(crash)
         lease_id = data.draw(st.sampled_from(sorted(self.promised)))
         arguments: dict[str, Any] = {}
         if action is LeaseAction.EXTEND:
@@ -154,7 +166,7 @@ class MinerLife(RuleBasedStateMachine):
 
     def learn(self, lease_id: str) -> None:
         """An operation's outcome is unknown: either is right, so take over what the ledger says."""
-        lease = self.service.host.ledger.get(lease_id)
+        lease = self.inner_ledger().get(lease_id)
         if lease.state in RUNNING:
             remaining = lease.deadline.remaining_s(self.clock.now())
             assert remaining >= self.promised[lease_id] - self.lived - 0.001
@@ -172,9 +184,10 @@ class MinerLife(RuleBasedStateMachine):
             end = ChallengeRequest(step=ChallengeStep.CLOSE, session=reply.session)
             self.attempt(lambda: self.service.handle_challenge(end, context))
 
-    @rule(seconds=st.integers(1, 400))
-    def wait(self, seconds: int) -> None:
-        """Time passes, and the sweep comes by."""
+    @rule(seconds=st.integers(1, 400), crash=CRASHES)
+    def wait(self, seconds: int, crash: int) -> None:
+        """Time passes, and the sweep comes by; the process may die on the way."""
+        self.crash_soon(crash)
         self.clock.advance(seconds)
         self.lived += seconds
         self.sweep()
@@ -185,10 +198,10 @@ class MinerLife(RuleBasedStateMachine):
         self.clock.jump(seconds)
         self.sweep()
 
-    @rule(points=st.integers(1, 30))
     def crash_soon(self, points: int) -> None:
-        """The process will die some calls from now."""
-        self.fuse.blow_at = len(self.fuse.passed) + points
+        """The process will die so many calls from now; 0 leaves it alive."""
+        if points:
+            self.fuse.blow_at = len(self.fuse.passed) + points
 
     @rule()
     def restart(self) -> None:
@@ -209,7 +222,7 @@ class MinerLife(RuleBasedStateMachine):
             self.clock.reboot(30)
             self.lived += 30
             for lease_id in self.promised:
-                wall = self.service.host.ledger.get(lease_id).deadline.wall
+                wall = self.inner_ledger().get(lease_id).deadline.wall
                 self.promised[lease_id] = self.lived + wall - self.clock.now().wall
             self.restart()
         else:
@@ -246,11 +259,22 @@ class MinerLife(RuleBasedStateMachine):
     def nothing_is_given_out_twice(self) -> None:
         """Live leases hold disjoint GPUs, rental processors and ports."""
         held = self.inner_ledger().held()
-        gpus = [uuid for one in held for uuid in one.gpus]
-        cpus = [cpu for one in held if not one.test_slot for cpu in one.cpus]
-        ports = [port.host for one in held for port in one.ports]
-        for things in (gpus, cpus, ports):
-            assert len(things) == len(set(things))
+        check_disjoint(
+            [uuid for one in held for uuid in one.gpus],
+            [cpu for one in held if not one.test_slot for cpu in one.cpus],
+            [port.host for one in held for port in one.ports],
+        )
+
+    @invariant()
+    def no_two_containers_share(self) -> None:
+        """The same for what is really there, whatever the ledger thinks of it."""
+        there = [one.spec for one in self.engine.all.values()]
+        rentals = [spec for spec in there if spec.labels[KIND] == LeaseKind.RENTAL]
+        check_disjoint(
+            [uuid for spec in there for uuid in spec.gpus],
+            [cpu for spec in rentals for cpu in spec.limits.cpus],
+            [port.host for spec in there for port in spec.publish],
+        )
 
     @invariant()
     def no_promise_is_broken(self) -> None:
@@ -296,6 +320,6 @@ class MinerLife(RuleBasedStateMachine):
 
 
 MinerLife.TestCase.settings = hypothesis_settings(
-    max_examples=40, stateful_step_count=30, deadline=None
+    max_examples=EXAMPLES, stateful_step_count=30, deadline=None
 )
 TestMinerLife = MinerLife.TestCase

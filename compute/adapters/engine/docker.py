@@ -165,6 +165,7 @@ class DockerEngine:
             state=state,
             image=told["Image"],
             exit_code=told["State"]["ExitCode"] if state is ContainerState.EXITED else None,
+            pid=told["State"]["Pid"],
         )
 
     @engine_call
