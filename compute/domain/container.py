@@ -149,6 +149,11 @@ def network_of(owner: str) -> str:
     return f"{NAME_PREFIX}{owner}"
 
 
+def bridge_of(owner: str) -> str:
+    """Name of that network's bridge on the host; interface names have at most 15 characters."""
+    return f"cl{owner[:12]}"
+
+
 def container_name(lease_id: str, deadline: Deadline) -> str:
     """Name of a lease's container; it carries the deadline, because labels cannot be changed."""
     return f"{NAME_PREFIX}{lease_id}.{deadline.token()}"
