@@ -43,6 +43,7 @@ class Sender:
         self._version_key = version_key
         self._chance = random.Random()  # noqa: S311 - only spreads retries
         self._not_before = 0
+        self._told_permit = False
 
     async def submission(self, epoch_block: int) -> Submission | None:
         """What became of one epoch's weights; None when nothing was planned."""
@@ -81,9 +82,21 @@ class Sender:
                 return entry
             log.warning("weights_lost", epoch=entry.epoch_block, attempt=entry.attempts)
             return await self._save(entry, state=SubmissionState.PLANNED)
-        if metagraph.block >= max(self._not_before, self._allowed(metagraph)):
+        if self._permitted(metagraph) and metagraph.block >= max(
+            self._not_before, self._allowed(metagraph)
+        ):
             return await self._send(entry, metagraph)
         return entry
+
+    def _permitted(self, metagraph: Metagraph) -> bool:
+        """Whether the chain would take weights from us; refused ones cost a fee all the same."""
+        own = metagraph.neuron(self._hotkey)
+        permitted = own is not None and own.validator_permit
+        if not permitted and not self._told_permit:
+            reason = "not registered" if own is None else "no validator permit yet"
+            log.warning("weights_wait", reason=reason)
+        self._told_permit = not permitted
+        return permitted
 
     def _allowed(self, metagraph: Metagraph) -> int:
         """First block at which the chain's rate limit lets weights through."""

@@ -6,6 +6,7 @@ Rows that need a CUDA device are marked as not measured where there is none.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -260,11 +261,25 @@ def machine() -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def single_threaded() -> Iterator[None]:
+    """Let processes that are started meanwhile use one BLAS thread each."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
 def all_rows(options: argparse.Namespace) -> Iterator[Row]:
     """Measure everything."""
     widths = [n for n in WIDTHS if n <= options.max_n]
-    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with single_threaded(), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         yield from checking_rows(pool, widths)
     yield from detection_rows(options.trials)
     yield from proving_rows(widths)
