@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 
 import docker
@@ -30,6 +31,9 @@ from compute.adapters.engine.baseimage.recipe import (
 from compute.adapters.engine.baseimage.registry import registry_answers
 from compute.errors import Code, EngineError
 
+_PULL_TIMEOUT_S = 300  # without a word from the engine
+_SAY_EVERY_S = 15.0
+_MIB = 2**20
 _IMPORT_TIMEOUT_S = 600
 _BUILD_TIMEOUT_S = 1800
 
@@ -67,12 +71,33 @@ def _obtain_base(
         return Origin.BOOTSTRAPPED
     progress(f"base image: pulling {base}")
     try:
-        client.api.pull(base)
+        with _patient(client, _PULL_TIMEOUT_S):
+            _pull(client, base, progress)
         client.images.get(base)
     except DockerException as error:
         progress(f"base image: the pull failed ({type(error).__name__})")
         return Origin.BOOTSTRAPPED
     return Origin.REGISTRY
+
+
+def _pull(client: docker.DockerClient, reference: str, progress: Callable[[str], None]) -> None:
+    """Pull an image; a large one takes minutes, so say now and then how far it is.
+
+    Raises:
+        DockerException: the registry or the engine refuses, or is away.
+    """
+    got: dict[str, tuple[int, int]] = {}
+    said_s = time.monotonic()
+    for event in client.api.pull(reference, stream=True, decode=True):
+        if "error" in event:
+            raise DockerException(event["error"])
+        detail = event.get("progressDetail") or {}
+        if event.get("status") == "Downloading" and detail.get("total"):
+            got[event["id"]] = (detail["current"], detail["total"])
+        if time.monotonic() - said_s > _SAY_EVERY_S:
+            said_s = time.monotonic()
+            done, total = (sum(sizes[i] for sizes in got.values()) // _MIB for i in (0, 1))
+            progress(f"base image: pulled {done} of {total} MiB")
 
 
 def _import_bootstrapped(

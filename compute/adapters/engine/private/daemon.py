@@ -78,6 +78,7 @@ def start(layout: Layout, progress: Progress) -> None:
     choices = _choose(layout, progress)
     for folder in (layout.data, layout.run):
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    processes.make_room()
     network.note_host()
     network.create_bridge(layout.bridge, choices.subnets)
     others = network.engine_rules()

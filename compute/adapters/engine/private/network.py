@@ -25,7 +25,7 @@ _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 # A rule in a chain of the engines', but for the RETURN at its end.
 _SHARED_RULE = re.compile(r"-A DOCKER\S* (?!-j RETURN$)")
 _FILTERS = ("iptables", "ip6tables")
-_TABLES = ("filter", "nat")
+_TABLES = ("filter", "nat", "raw")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,28 @@ def remove_cgroups(layout: Layout) -> None:
                 folder.rmdir()
 
 
+def make_room(root: Path = _CGROUPS) -> None:
+    """Let the group at the root of cgroup version 2 hand its controllers down.
+
+    Inside a container that group is no true root: while processes live in it, no group below it
+    gets a controller (Linux' cgroup-v2.rst, "No Internal Process Constraint"). They are moved to
+    a group of their own. On version 1, and on a true root, there is nothing to do.
+    """
+    if not (root / "cgroup.type").exists():
+        return
+    wanted = set((root / "cgroup.controllers").read_text().split())
+    if wanted and wanted <= set((root / "cgroup.subtree_control").read_text().split()):
+        return
+    inner = root / "init"
+    inner.mkdir(exist_ok=True)
+    for pid in (root / "cgroup.procs").read_text().split():
+        with contextlib.suppress(OSError):
+            (inner / "cgroup.procs").write_text(pid)
+    for controller in wanted:
+        with contextlib.suppress(OSError):
+            (root / "cgroup.subtree_control").write_text(f"+{controller}")
+
+
 def end_processes(pids: Iterable[int], *, grace_s: float) -> list[int]:
     """Ask processes to end, and kill those that have not within the grace.
 
