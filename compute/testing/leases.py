@@ -5,6 +5,7 @@ import io
 import secrets
 import time
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import paramiko
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from compute.crypto import envelope, possession, sshkeys
-from compute.miner.service import MinerService
+from compute.miner.service import MinerService, open_service
 from compute.protocol.context import RequestContext
 from compute.protocol.synapses import (
     AllocateReply,
@@ -23,9 +24,50 @@ from compute.protocol.synapses import (
     LeaseReply,
     LeaseRequest,
 )
+from compute.settings.leases import LeaseSettings
 from compute.testing.wallets import dev_wallet
 
 KEY_BITS = 3072
+ADDRESS = "127.0.0.2"  # of published ports: the loopback network, but not everybody's own corner
+_PORTS = 100
+# Prover that answers each frame (length as four bytes, then so many bytes) with the same reversed.
+MIRROR = b"""
+import sys
+while head := sys.stdin.buffer.read(4):
+    data = sys.stdin.buffer.read(int.from_bytes(head, "big"))
+    sys.stdout.buffer.write(data[::-1])
+    sys.stdout.buffer.flush()
+"""
+
+
+def lease_settings(state: Path, engine_url: str, **fields: Any) -> LeaseSettings:
+    """Settings of a miner on a real engine, with host ports that hardly collide with others'."""
+    first = 20_000 + _PORTS * secrets.randbelow(100)
+    defaults: dict[str, Any] = {
+        "state": state,
+        "engine": engine_url,
+        "bind_address": ADDRESS,
+        "advertised_host": ADDRESS,
+        "first_port": first,
+        "last_port": first + _PORTS - 1,
+        "leases_per_cpu": 32,
+        "default_disk_mib": 256,
+        "guard": False,
+        "grace_s": 2,
+    }
+    return LeaseSettings.model_validate({**defaults, **fields})
+
+
+def real_service(
+    state: Path, engine_url: str, image: str, program: bytes = MIRROR, **fields: Any
+) -> MinerService:
+    """A miner's service on a real engine, composed but not started."""
+    return open_service(
+        lease_settings(state, engine_url, **fields),
+        key=dev_wallet("Alice").hotkey,
+        image=image,
+        program=lambda: program,
+    )
 
 
 @cache
