@@ -87,6 +87,7 @@ def _read(listed: dict[str, Any], recipe: Recipe) -> BaseImage:
 
 def _record(folder: Path, image: BaseImage) -> None:
     record = asdict(image) | {"origin": image.origin.name.lower(), "how": image.origin.value}
+    del record["built"]  # true of one call, not of the image
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "image.json"
     part = path.with_suffix(".part")

@@ -56,7 +56,8 @@ class BaseImage:
         id: `sha256:…` of the image's configuration; what containers are started from.
         digest_ref: a reference by digest where the image has one, else its id.
         origin: how it came to be.
-        base: what it was made from: an image reference, or the release's code name.
+        base: what it was made from: an image reference with its digest, or the release's code
+            name.
         recipe: the recipe's SHA-256.
         built: whether this call made it.
     """

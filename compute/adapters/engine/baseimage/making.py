@@ -75,6 +75,10 @@ def _obtain_base(
             _pull(client, base, progress)
         client.images.get(base)
     except DockerException as error:
+        if settings.base:  # somebody asked for this one and no other
+            raise EngineError(
+                Code.IMAGE_MISSING, f"{base}: {error}"[:300], hint="name a base that can be pulled"
+            ) from error
         progress(f"base image: the pull failed ({type(error).__name__})")
         return Origin.BOOTSTRAPPED
     return Origin.REGISTRY
@@ -87,16 +91,16 @@ def _pull(client: docker.DockerClient, reference: str, progress: Callable[[str],
         DockerException: the registry or the engine refuses, or is away.
     """
     got: dict[str, tuple[int, int]] = {}
-    said_s = time.monotonic()
+    said, said_s = 0, time.monotonic()
     for event in client.api.pull(reference, stream=True, decode=True):
         if "error" in event:
             raise DockerException(event["error"])
         detail = event.get("progressDetail") or {}
         if event.get("status") == "Downloading" and detail.get("total"):
             got[event["id"]] = (detail["current"], detail["total"])
-        if time.monotonic() - said_s > _SAY_EVERY_S:
-            said_s = time.monotonic()
-            done, total = (sum(sizes[i] for sizes in got.values()) // _MIB for i in (0, 1))
+        done, total = (sum(sizes[i] for sizes in got.values()) // _MIB for i in (0, 1))
+        if done > said and time.monotonic() - said_s > _SAY_EVERY_S:
+            said, said_s = done, time.monotonic()
             progress(f"base image: pulled {done} of {total} MiB")
 
 
@@ -120,15 +124,18 @@ def _import_bootstrapped(
 
 
 def _build_on(client: docker.DockerClient, recipe: Recipe, origin: Origin) -> None:
+    base = client.images.get(recipe.base)
+    digests = base.attrs.get("RepoDigests") or [f"@{base.id}"]
+    pinned = f"{recipe.base.partition('@')[0]}@{digests[0].rpartition('@')[2]}"
     with _patient(client, _BUILD_TIMEOUT_S):
         try:
             client.images.build(
                 fileobj=_context(recipe),
                 custom_context=True,
                 tag=f"{REPOSITORY}:{recipe.tag}",
-                labels=_labels(recipe, origin, recipe.base),
+                labels=_labels(recipe, origin, pinned),
                 buildargs={
-                    "BASE": recipe.base,
+                    "BASE": str(base.id),
                     "PACKAGES": " ".join(PACKAGES),
                     "PYTHON_PACKAGES": " ".join(PYTHON_PACKAGES),
                 },
