@@ -58,7 +58,7 @@ class Target:
 def target() -> Iterator[Target]:
     """A served axon with short limits."""
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("axon_process.py"))],
+        [sys.executable, str(Path(__file__).with_name("axon_process.py")), "impatient"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=ENVIRONMENT,
