@@ -8,14 +8,16 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
+import numpy as np
 import pytest
 
 from compute.errors import Code, ProbeError
-from compute.proof import wire
+from compute.proof import chain, wire
 from compute.proof.channel import judge_in, run_verifier
 from compute.proof.engine_numpy import NumpyEngine
 from compute.proof.fleet import Claim, FleetSlot
-from compute.proof.opening import check_opening
+from compute.proof.holder import Holder
+from compute.proof.opening import OpeningCheck, check_opening
 from compute.proof.prover import ProverSession
 from compute.proof.result import Reason
 from compute.proof.sizes import Sizes
@@ -162,6 +164,72 @@ def test_a_message_out_of_turn_is_malformed(frame: bytes) -> None:
     session.receive(_ready(0), 0.0)
     session.receive(frame, 0.0)
     assert session.result.reason is Reason.MALFORMED
+
+
+def _running(gpus: int = 2) -> Any:
+    session = _session(gpus=gpus)
+    session.begin(0.0)
+    for gpu in range(gpus):
+        session.receive(_ready(gpu), 0.0)
+    return session
+
+
+def test_no_root_is_taken_twice() -> None:
+    """A GPU that has given a root cannot replace it, however long its siblings take."""
+    roots = [_root(Kind.ROOT_A, 0), _root(Kind.ROOT_B, 0), _root(Kind.ROOT_B, 0)]
+    for again in (1, 3):
+        session = _running()
+        for frame in roots[:again]:
+            assert not session.receive(frame, 0.0).done
+        assert session.receive(roots[again - 1], 0.0).done
+        assert session.result.reason is Reason.MALFORMED
+
+
+def test_no_gpu_opens_in_anothers_place() -> None:
+    """Units are taken from the GPU that was asked for them only."""
+    session = _running()
+    for gpu in (0, 1):
+        for kind in (Kind.ROOT_A, Kind.ROOT_B, Kind.ROOT_B):
+            session.receive(_root(kind, gpu), 0.0)
+    units = bytes(wire.units_bytes(SIZES, Mode.RECOMPUTE, 4))
+    session.receive(wire.frame(Kind.UNITS, 1, units), 0.0)
+    assert session.result.reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("role", ["previous", "reached"])
+def test_block_zero_is_compared_with_the_seed(role: str) -> None:
+    """A spoilt row of block 0 is found both as the row before and as the row reached."""
+
+    class SpoiltStart(NumpyEngine):
+        def folds(self, slot: bytes, sub: bytes) -> Any:
+            computed = super().folds(slot, sub)
+            next(computed)
+            self._history[5] ^= 1
+            yield self._fold_block(0, chain.fold_matrix(slot, self.sizes.n))
+            self.first = self._fold_block(0, chain.fold_matrix(slot, self.sizes.n))
+            self.round(1, self.first, *self.rest(slot, sub, 1))
+            self.second = self._fold_block(1, chain.fold_matrix(slot, self.sizes.n))
+            yield self.second
+            self.round(2, self.second, *self.rest(slot, sub, 2))
+            yield self._fold_block(2, chain.fold_matrix(slot, self.sizes.n))
+
+        def rest(self, slot: bytes, sub: bytes, j: int) -> Any:
+            n = self.sizes.n
+            return chain.multipliers(slot, n, j), chain.offsets(sub, n, j)
+
+    engine, seeds = SpoiltStart(), (bytes(32), bytes([1] * 32), bytes([2] * 32))
+    engine.allocate(SIZES)
+    holder = Holder(engine, SIZES)
+    roots = holder.run(*seeds[:2]), holder.sweep(seeds[2])
+    rows = np.arange(SIZES.n, dtype=np.uint32)
+    s, t = chain.reach(engine.second, np.full(SIZES.n, 2, np.uint32), rows, SIZES.n)
+    reaching = np.flatnonzero((s == 0) & (t == 5))
+    unit = wire.Unit(1, 5) if role == "previous" else wire.Unit(2, int(reaching[0]))
+    reply = holder.open(wire.Opening(Mode.RECOMPUTE, 0, (unit,)))
+    check = OpeningCheck(
+        SIZES, Mode.RECOMPUTE, seeds[0], seeds[1], roots[0], seeds[2], roots[1], (unit,), reply
+    )
+    assert check_opening(check).reason is Reason.SEED
 
 
 def test_ready_text_must_be_printable() -> None:
