@@ -270,6 +270,21 @@ def test_a_transaction_from_the_future_waits_outside(host: DevHost):
     assert run(host, work) == ["Future", None, "Stale", None]
 
 
+def test_transactions_of_one_key_at_once_all_get_in(host: DevHost):
+    """Several connections that use one key at the same moment do not lose to each other's nonce."""
+    host.provision.set_params(1, RULES.model_copy(update={"commitment_space": 10**6}))
+    key, call = DevWallet("//Bob").hotkey, commitment({"Raw1": "0x00"})
+
+    async def work(chain: DevChain) -> list[bool]:
+        others = [DevChain(host.path) for _ in range(3)]
+        results = await asyncio.gather(*(one.submit(call, key) for one in [chain, *others] * 3))
+        for other in others:
+            await other.close()
+        return [result.success for result in results]
+
+    assert run(host, work) == [True] * 12
+
+
 def test_who_cannot_pay_the_fee_gets_into_no_block(host: DevHost):
     """The owner of the hotkey pays; without means nothing happens at all."""
     poor = DevWallet("//Poor")

@@ -79,6 +79,20 @@ def test_a_long_sleep_ends_where_waking_all_the_time_would(tmp_path: Path):
     assert states[0][2][1].incentive == 1.0
 
 
+def test_sleeping_through_epochs_that_depend_on_each_other_misses_none(tmp_path: Path):
+    """One epoch gives the permit back and only the next one pays: both are made up for."""
+    host, validator, _ = make(tmp_path)
+    host.advance(TEMPO)
+    weigh(host, validator, {1: 1.0}).raise_for_failure()
+    host.stake(validator, 0)
+    host.advance(TEMPO)
+    assert not seen(host).neurons[0].validator_permit
+    host.stake(validator, 1000)
+    host.advance(5 * TEMPO)
+    assert seen(host).neurons[0].validator_permit
+    assert seen(host).neurons[1].incentive == 1.0
+
+
 def test_a_validator_that_stopped_weighting_loses_its_say(tmp_path: Path):
     """After the activity cutoff its weights pay nobody, though it keeps its permit."""
     host, validator, _ = make(tmp_path, RULES.model_copy(update={"activity_cutoff": 25}))

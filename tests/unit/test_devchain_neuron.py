@@ -190,6 +190,22 @@ async def test_an_endpoint_that_is_silent_is_away_in_time():
     server.close()
 
 
+async def test_a_connection_that_failed_is_not_used_again(tmp_path: Path):
+    """After the chain was away, the next question goes over a new connection."""
+    host = DevHost(tmp_path, SubnetParams())
+    chain = host.chain(host.registered("//Alice"))
+    await chain.block()
+    broken = chain._client
+    host.close()
+    host.path.rename(tmp_path / "aside")
+    with pytest.raises(ChainError):
+        await chain.block()
+    (tmp_path / "aside").rename(host.path)
+    await chain.block()
+    assert chain._client is not broken
+    await chain.close()
+
+
 async def test_neurons_share_one_connection_attempt(tmp_path: Path):
     """Many questions at once wait for one connection and all get their answer."""
     host = DevHost(tmp_path, SubnetParams())
