@@ -11,10 +11,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import docker
 from docker.errors import DockerException
+from prometheus_client import CollectorRegistry
 
 from compute.adapters.chain import SdkChain, open_wallet
 from compute.adapters.engine.baseimage import BaseImage, BaseImageSettings, ensure_base_image
 from compute.cli.neuron import run_neuron
+from compute.dashboard.miner import MinerIdentity, miner_dashboard
+from compute.dashboard.network import public_name
 from compute.errors import ChainError, Code, ComputeError, EngineError, WalletError
 from compute.miner.service import MinerService, open_service
 from compute.proof.program import prover_program
@@ -26,6 +29,7 @@ from compute.protocol.view import CachedMetagraph
 from compute.settings.network import announced_ip
 from compute.settings.roles import MinerSettings
 from compute.telemetry.logs import get
+from compute.telemetry.metrics import new_registry
 from compute.version import __version__
 
 ANNOUNCE_AGAIN_S = 30.0
@@ -52,10 +56,14 @@ async def main(settings: MinerSettings, stop: asyncio.Event) -> int:
             program=prover_program,
             advertised=ip,
         )
-        axon = _axon(settings, wallet, view, service)
+        registry = new_registry("miner")
+        axon = _axon(settings, wallet, view, service, registry)
+        network = public_name(settings.subtensor.network)
+        identity = MinerIdentity(chain.hotkey, settings.netuid, network)
         await view.start()
         await axon.start(settings.axon.host, settings.axon.port)
-        await _serve(service, axon, chain, (ip, port), stop)
+        async with miner_dashboard(service, identity, settings.dashboard, registry):
+            await _serve(service, axon, chain, (ip, port), stop)
     finally:
         await view.stop()
         await chain.close()
@@ -86,7 +94,11 @@ async def _serve(
 
 
 def _axon(
-    settings: MinerSettings, wallet: object, view: CachedMetagraph, service: MinerService
+    settings: MinerSettings,
+    wallet: object,
+    view: CachedMetagraph,
+    service: MinerService,
+    registry: CollectorRegistry,
 ) -> Axon:
     gate = Gate(
         allow=frozenset(settings.gate.allow),
@@ -99,6 +111,7 @@ def _axon(
         metagraph=view,
         gate=gate,
         limits=Limits(view_fresh_s=settings.gate.max_view_age_s),
+        registry=registry,
         title="compute miner",
         version=__version__,
     )

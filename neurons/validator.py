@@ -4,6 +4,7 @@ Run `python neurons/validator.py --help` for its settings, and see docs/validato
 """
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from compute.adapters.chain import SdkChain, open_wallet
 from compute.cli.neuron import run_neuron
 from compute.cli.proving import ValidatorProbe
+from compute.dashboard.validator import ValidatorIdentity, validator_dashboard
 from compute.errors import Code, WalletError
 from compute.proof.classes import known_classes
 from compute.protocol.dendrite import Dendrite
@@ -47,7 +49,18 @@ async def main(settings: ValidatorSettings, stop: asyncio.Event) -> int:
                 probe=ValidatorProbe(dendrite, settings.netuid),
             )
         )
-        await service.run(stop)
+        async with contextlib.AsyncExitStack() as around:
+            if settings.dashboard.port:
+                identity = ValidatorIdentity(
+                    chain.hotkey,
+                    settings.netuid,
+                    settings.subtensor.network,
+                    settings.state,
+                    policy,
+                )
+                page = validator_dashboard(service, identity, settings.dashboard)
+                await around.enter_async_context(page)
+            await service.run(stop)
     finally:
         if database is not None:
             database.dispose()

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from compute.settings.common import AxonSettings, GateSettings, NeuronSettings, Settings
+from compute.settings.dashboard import DashboardSettings
 from compute.settings.leases import LeaseSettings
 from compute.settings.validation import ValidationSettings
 
@@ -30,6 +31,7 @@ class MinerSettings(NeuronSettings):
     gate: GateSettings = GateSettings()
     image: ImageSettings = ImageSettings()
     leases: LeaseSettings = LeaseSettings()
+    dashboard: DashboardSettings = DashboardSettings()
 
 
 class ValidatorSettings(NeuronSettings):
@@ -48,3 +50,4 @@ class ValidatorSettings(NeuronSettings):
         0, description="port of the weights API; 0 serves none"
     )
     validation: ValidationSettings = ValidationSettings()
+    dashboard: DashboardSettings = DashboardSettings()

@@ -26,3 +26,10 @@ class ValidatorBase(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar[dict[Any, Any]] = {}
+
+
+class HistoryBase(DeclarativeBase):
+    """Tables of a validator's history: see `compute.storage.history_tables`."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {}

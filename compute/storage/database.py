@@ -1,7 +1,8 @@
 """Opening a role's database: connection habits, and migrations up to the newest revision.
 
-The miner's and the validator's databases have separate histories, in `migrations/miner` and
-`migrations/validator`; they share one environment, `migrations/env.py`.
+The miner's and the validator's databases and the validator's history for its dashboard have
+separate revisions, in `migrations/miner`, `migrations/validator` and `migrations/history`; they
+share one environment, `migrations/env.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ class Role(StrEnum):
 
     MINER = "miner"
     VALIDATOR = "validator"
+    HISTORY = "history"
 
 
 def open_database(url: str, role: Role) -> Engine:

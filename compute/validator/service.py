@@ -1,14 +1,16 @@
 """The validator: looks at the chain, measures, writes evidence, pays."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine
 
+from compute.domain.evidence import Record
 from compute.domain.policy import Policy
+from compute.domain.score import Board
 from compute.ports.chain import Chain
 from compute.proof.classes import ClassTable
 from compute.settings.validation import ValidationSettings
@@ -71,6 +73,7 @@ class ValidatorService:
         recorder: evidence.
         weights: vectors and submissions.
         shelf: published vectors, for the API.
+        on_scored: called with each epoch's board and the record of its vector; must not block.
     """
 
     def __init__(self, parts: ValidatorParts) -> None:
@@ -83,6 +86,7 @@ class ValidatorService:
         self.recorder = Recorder(evidence, parts.policy.window.blocks)
         self.weights = WeightsStore(parts.engine)
         self.shelf = WeightsShelf(self.weights)
+        self.on_scored: Callable[[Board, Record], None] = lambda _board, _record: None
         self._rounds = RoundStore(parts.engine)
         self._own_pool = parts.pool is None
         self._pool = parts.pool or CheckPool(settings.bound.processes)
@@ -150,7 +154,12 @@ class ValidatorService:
             )
             about = self._about(probes, settings.cadence.probes, specs.first)
             jobs.append(("probes", about.run()))
-        paying = Paymaster(self._paying_tools(), measured=proofs.first, published=self.shelf.put)
+        paying = Paymaster(
+            self._paying_tools(),
+            measured=proofs.first,
+            published=self.shelf.put,
+            scored=self.on_scored,
+        )
         return [*jobs, ("weights", paying.run()), ("retention", self._retain())]
 
     def _paying_tools(self) -> WeightsTools:

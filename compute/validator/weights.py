@@ -54,6 +54,7 @@ class Paymaster:
     Args:
         measured: set once there is something to pay for.
         published: called with each new publication.
+        scored: called with each new board and the record of its vector; it must not block.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class Paymaster:
         tools: WeightsTools,
         measured: asyncio.Event,
         published: Callable[[Publication], None] = lambda _: None,
+        scored: Callable[[Board, Record], None] = lambda _board, _record: None,
     ) -> None:
         self._tools = tools
         self._measured = measured
         self._published = published
+        self._scored = scored
         self._quiet_until = 0
 
     async def run(self) -> None:
@@ -148,6 +151,7 @@ class Paymaster:
         _tell(board, epoch_block)
         if record is None:
             raise RuntimeError("an epoch's vector was written twice")
+        self._scored(board, record)
         tools.recorder.prune(metagraph.block)
         return record
 
