@@ -3,6 +3,7 @@
 - a container of ours without a live lease is removed;
 - a lease that is overdue, or was left half made or half ended, is brought to its end;
 - a live lease whose container stopped (a reboot, a restarted engine) is started again;
+- an operation that was cut short between engine and ledger is settled as the ledger says;
 - a live lease without a container has failed, and its owner is told when he asks.
 
 Nothing that does not carry this ledger's own label is ever touched.
@@ -89,7 +90,7 @@ class Reconciler:
             _log.warning("removed an orphan", container=container.name)
 
     def _check(self, lease: Lease, seen: ContainerView | None) -> None:
-        if seen is not None and seen.state not in _STOPPED and seen.name == _name(lease):
+        if seen is not None and _agrees(lease, seen):
             return
         with self._manager.locks.hold(lease.id, wait=False) as held:
             if not held or self._host.ledger.get(lease.id).state is not lease.state:
@@ -99,8 +100,18 @@ class Reconciler:
                 self._lost(lease, "its container is gone")
             elif found.state in _STOPPED:
                 self._revive(lease)
-            elif found.name != _name(lease):  # an extension or a reboot was cut short
-                self._host.engine.rename(found.id, _name(lease))
+            else:
+                self._adjust(lease, found)
+
+    def _adjust(self, lease: Lease, found: ContainerView) -> None:
+        """An operation was cut short between engine and ledger: the ledger is right."""
+        name = container_name(lease.id, lease.deadline)
+        if found.name != name:
+            self._host.engine.rename(found.id, name)
+        if found.state is ContainerState.PAUSED and lease.state is LeaseState.ACTIVE:
+            self._host.engine.unpause(found.id)
+        if found.state is ContainerState.RUNNING and lease.state is LeaseState.PAUSED:
+            self._host.engine.pause(found.id)
 
     def _revive(self, lease: Lease) -> None:
         self._revivals[lease.id] += 1
@@ -139,5 +150,7 @@ class Reconciler:
             _log.warning("cannot compare with the engine", why=str(failure))
 
 
-def _name(lease: Lease) -> str:
-    return container_name(lease.id, lease.deadline)
+def _agrees(lease: Lease, seen: ContainerView) -> bool:
+    paused = lease.state is LeaseState.PAUSED
+    state = ContainerState.PAUSED if paused else ContainerState.RUNNING
+    return seen.state is state and seen.name == container_name(lease.id, lease.deadline)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from compute.crypto import envelope, possession, sshkeys
 from compute.miner.service import MinerService, open_service
+from compute.ports.engine import Engine
 from compute.protocol.context import RequestContext
 from compute.protocol.synapses import (
     AllocateReply,
@@ -59,11 +60,17 @@ def lease_settings(state: Path, engine_url: str, **fields: Any) -> LeaseSettings
 
 
 def real_service(
-    state: Path, engine_url: str, image: str, program: bytes = MIRROR, **fields: Any
+    state: Path,
+    engine_url: str,
+    image: str,
+    program: bytes = MIRROR,
+    engine: Engine | None = None,
+    **fields: Any,
 ) -> MinerService:
     """A miner's service on a real engine, composed but not started."""
     return open_service(
-        lease_settings(state, engine_url, **fields),
+        engine=engine,
+        settings=lease_settings(state, engine_url, **fields),
         key=dev_wallet("Alice").hotkey,
         image=image,
         program=lambda: program,
@@ -83,12 +90,15 @@ class FakeRenter:
     Args:
         service: the miner's.
         name: of the development wallet that asks.
+        key: private key of its leases; made once for each name unless given.
     """
 
-    def __init__(self, service: MinerService, name: str = "Bob") -> None:
+    def __init__(
+        self, service: MinerService, name: str = "Bob", key: rsa.RSAPrivateKey | None = None
+    ) -> None:
         self.service = service
         self.hotkey = dev_wallet(name).address
-        self.key = renter_key(name)
+        self.key = key or renter_key(name)
         self.ssh = sshkeys.generate()
         self.public_pem = (
             self.key.public_key()
