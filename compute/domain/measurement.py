@@ -100,20 +100,30 @@ class ProbeContent(Value):
     ready_ms: Count = 0
 
 
-class PingContent(Value):
-    """Whether a rental, or a miner's axon, was reachable.
+class PingCredit(Value):
+    """Lease time owed to a renter.
 
     Attributes:
-        lease: id of the rental; empty for the axon itself.
-        tenant: opaque id of the renter to credit; empty when nobody is owed.
-        down_ms: how long it had been unreachable.
-        credit_ms: lease time credited to the renter by this record.
+        lease: id of the lease on the miner.
+        tenant: opaque name of the renter.
     """
 
-    lease: Name = ""
-    tenant: Name = ""
+    lease: Name
+    tenant: Name
+    credit_ms: Count
+
+
+class PingContent(Value):
+    """Whether a miner with rentals could be reached.
+
+    Attributes:
+        down_ms: how long it had been unreachable.
+        credits: what that cost, by rental, since the last record.
+    """
+
+    address: Name = ""
     down_ms: Count = 0
-    credit_ms: Count = 0
+    credits: Annotated[tuple[PingCredit, ...], Field(max_length=4096)] = ()
 
 
 class PenaltyContent(Value):

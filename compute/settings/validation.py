@@ -17,6 +17,7 @@ class CadenceSettings(Settings):
     proofs: Blocks = Field(360, description="blocks between rounds of proofs")
     probes: Blocks = Field(720, description="blocks between rounds of rental probes")
     pings: Blocks = Field(5, description="blocks between pings of rentals")
+    offers: Blocks = Field(10, description="blocks between looks at what miners offer to tenants")
     jitter: Annotated[int, Field(ge=0, le=100_000)] = Field(
         10, description="blocks by which a round's start may vary, so that it cannot be foreseen"
     )
@@ -31,6 +32,7 @@ class DeadlineSettings(Settings):
     specs_s: Seconds = Field(10.0, description="seconds that a miner has to answer Specs")
     setup_s: Seconds = Field(30.0, description="seconds until a prover is ready")
     open_s: Seconds = Field(3.0, description="seconds for one opening of a proof")
+    ping_s: Seconds = Field(5.0, description="seconds that a miner with rentals has to answer")
     probe_s: Seconds = Field(180.0, description="seconds for one rental probe")
 
 
@@ -68,6 +70,10 @@ class ValidationSettings(Settings):
     )
     version_key: Annotated[int, Field(ge=0, le=2**63 - 1)] = Field(
         0, description="version key sent with weights"
+    )
+    private_webhooks: bool = Field(
+        False,  # noqa: FBT003
+        description="deliver webhooks to loopback and private addresses (your own network)",
     )
     cadence: CadenceSettings = CadenceSettings()
     deadline: DeadlineSettings = DeadlineSettings()

@@ -25,6 +25,7 @@ from compute.validator.pool import CheckPool
 from compute.validator.probing import ProbeRound, RentalProbe
 from compute.validator.proof_round import ProofRound, ProofTools
 from compute.validator.recorder import Recorder
+from compute.validator.renting.office import RentalOffice
 from compute.validator.rounds import Cadence, Round, Roundabout
 from compute.validator.sending import Sender
 from compute.validator.shelf import WeightsShelf
@@ -51,6 +52,7 @@ class ValidatorParts:
         classes: what each GPU has to prove.
         probe: rents from miners as a renter would; None leaves rental probes out.
         pool: checks proofs; None makes one of processes.
+        renting: whether tenants rent through this validator.
     """
 
     chain: Chain
@@ -63,6 +65,7 @@ class ValidatorParts:
     classes: ClassTable
     probe: RentalProbe | None = None
     pool: Executor | None = None
+    renting: bool = False
 
 
 class ValidatorService:
@@ -73,6 +76,7 @@ class ValidatorService:
         recorder: evidence.
         weights: vectors and submissions.
         shelf: published vectors, for the API.
+        office: renting out to tenants; None where the parts leave it out.
         on_scored: called with each epoch's board and the record of its vector; must not block.
     """
 
@@ -87,6 +91,7 @@ class ValidatorService:
         self.weights = WeightsStore(parts.engine)
         self.shelf = WeightsShelf(self.weights)
         self.on_scored: Callable[[Board, Record], None] = lambda _board, _record: None
+        self.office = self._open_office() if parts.renting else None
         self._rounds = RoundStore(parts.engine)
         self._own_pool = parts.pool is None
         self._pool = parts.pool or CheckPool(settings.bound.processes)
@@ -103,6 +108,8 @@ class ValidatorService:
             await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
+            if self.office is not None:
+                await self.office.desk.close()
             working.cancel()
             await asyncio.wait({working}, timeout=STOP_S)
             if self._own_pool:
@@ -160,7 +167,26 @@ class ValidatorService:
             published=self.shelf.put,
             scored=self.on_scored,
         )
+        jobs += self._renting_jobs(desk)
         return [*jobs, ("weights", paying.run()), ("retention", self._retain())]
+
+    def _open_office(self) -> RentalOffice:
+        parts = self._parts
+        return RentalOffice(
+            parts.engine,
+            parts.key.ss58_address,
+            parts.caller,
+            book=lambda: self.recorder.book,
+            view=self.view,
+            targets=self._targets,
+            settings=parts.settings,
+        )
+
+    def _renting_jobs(self, desk: Desk) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        if self.office is None:
+            return []
+        pings = self._about(self.office.pings(desk), self._parts.settings.cadence.pings)
+        return [*self.office.jobs(), ("pings", pings.run())]
 
     def _paying_tools(self) -> WeightsTools:
         parts, settings = self._parts, self._parts.settings

@@ -1,9 +1,9 @@
-"""Alembic's environment for both roles; the caller hands in the connection and the role."""
+"""Alembic's environment for all roles; the caller hands in the connection and the role."""
 
 from alembic import context
 from sqlalchemy import MetaData
 
-from compute.storage.base import MinerBase, ValidatorBase
+from compute.storage.base import HistoryBase, MinerBase, ValidatorBase
 
 FOREIGN_TABLES = frozenset({"apscheduler_jobs"})  # the alarm clock keeps its own table
 
@@ -14,7 +14,11 @@ def target() -> MetaData:
         from compute.storage import tables  # noqa: F401, PLC0415 - registers the tables
 
         return MinerBase.metadata
-    from compute.storage import evidence_tables  # noqa: F401, PLC0415 - registers the tables
+    if context.config.attributes["role"] == "history":
+        from compute.storage import history_tables  # noqa: F401, PLC0415 - registers the tables
+
+        return HistoryBase.metadata
+    from compute.storage import evidence_tables, rental_tables  # noqa: F401, PLC0415 - as above
 
     return ValidatorBase.metadata
 
