@@ -8,6 +8,7 @@ are.
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from compute.errors import Code, PeerError
@@ -69,16 +70,21 @@ def check(peer: Peer, *, allow_private: bool) -> None:
     Raises:
         PeerError: `ADDRESS_REFUSED`.
     """
-    ip = _embedded(_ip(peer.host))
     if not 0 < peer.port <= _HIGHEST_PORT:
         raise _refuse("not a port")
+    if reason := _refusal(peer.host, allow_private=allow_private):
+        raise _refuse(reason)
+
+
+@lru_cache(maxsize=4096)
+def _refusal(host: str, *, allow_private: bool) -> str:
+    """Why a host is not called; empty when it is."""
+    ip = _embedded(_ip(host))
     if ip in _METADATA or ip.is_link_local or ip.is_multicast or ip.is_unspecified:
-        raise _refuse("never called")
+        return "never called"
     if isinstance(ip, IPv6Address) and ip.scope_id is not None:
-        raise _refuse("never called")
-    if ip.is_global or allow_private:
-        return
-    raise _refuse("not a public address")
+        return "never called"
+    return "" if ip.is_global or allow_private else "not a public address"
 
 
 def _ip(host: str) -> IpAddress:

@@ -13,7 +13,7 @@ from bittensor import http_auth
 
 from compute.errors import AdmissionError, Code
 from compute.protocol.clock import Clock
-from compute.protocol.keys import ADDRESS, SCHEMES, Key
+from compute.protocol.keys import ADDRESS, Key, Scheme, scheme_of
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -48,7 +48,7 @@ class Claim:
     hotkey: str
     receiver: str
     nonce: str
-    scheme: str
+    scheme: Scheme
     signature: str
 
     @property
@@ -104,12 +104,12 @@ def _read(found: dict[str, str], name: str, shape: re.Pattern[str]) -> str:
     return value
 
 
-def _scheme(value: str | None) -> str:
-    if value is None:
-        return _DEFAULT_SCHEME
-    if value not in SCHEMES:
-        raise _refuse(f"{http_auth.HEADER_CRYPTO} is malformed")
-    return value
+def _scheme(value: str | None) -> Scheme:
+    if value is None or value == "sr25519":
+        return "sr25519"
+    if value == "ed25519":
+        return "ed25519"
+    raise _refuse(f"{http_auth.HEADER_CRYPTO} is malformed")
 
 
 def _refuse(detail: str) -> AdmissionError:
@@ -196,18 +196,27 @@ class Signer:
 
     def __init__(self, key: Key, clock: Clock) -> None:
         self._key = key
+        self._address = key.ss58_address
+        self._scheme = scheme_of(key)
         self._clock = clock
         self._last_ns = 0
 
-    def sign(self, receiver: str, *, method: str, target: str, body: bytes) -> dict[str, str]:
-        """Headers that authenticate one request to one receiver."""
+    def sign(self, receiver: str, *, method: str, target: str, body: bytes) -> Claim:
+        """Authenticate one request to one receiver: `headers()` of the claim are what is sent."""
         self._last_ns = max(self._last_ns + 1, self._clock.time_ns())
-        headers: dict[str, str] = http_auth.sign(
-            self._key,
+        payload = http_auth.build_payload(
+            scheme=self._scheme,
             method=method,
             path=target,
             body=body,
-            receiver_ss58=receiver,
             nonce_ns=self._last_ns,
+            sender_ss58=self._address,
+            receiver_ss58=receiver,
         )
-        return headers
+        return Claim(
+            hotkey=self._address,
+            receiver=receiver,
+            nonce=str(self._last_ns),
+            scheme=self._scheme,
+            signature=f"0x{bytes(self._key.sign(payload)).hex()}",
+        )

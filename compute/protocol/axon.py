@@ -308,10 +308,11 @@ class Axon:
         self._running.enter(context.hotkey)
         try:
             content = codec.decode(served.synapse.request, body)
-            with structlog.contextvars.bound_contextvars(
+            # Each request is a task with a context of its own: nothing has to be unbound.
+            structlog.contextvars.bind_contextvars(
                 trace=context.trace, hotkey=context.hotkey, synapse=served.synapse.name
-            ):
-                reply = await served.lane.run(content, context)
+            )
+            reply = await served.lane.run(content, context)
         finally:
             self._running.leave(context.hotkey)
             self._meters.took(served.synapse.name, self._clock.monotonic() - started)

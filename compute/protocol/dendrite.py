@@ -22,9 +22,9 @@ from yarl import URL
 from compute.errors import AdmissionError, Code, ComputeError, PeerError, UsageError
 from compute.protocol import address, codec, problem, receipts, wire
 from compute.protocol.address import Peer
-from compute.protocol.auth import Signer
+from compute.protocol.auth import Claim, Signer
 from compute.protocol.clock import SYSTEM, Clock
-from compute.protocol.keys import hotkey_of, scheme_of
+from compute.protocol.keys import hotkey_of
 from compute.protocol.receipts import Parties, Receipt
 from compute.protocol.synapses import Message, Synapse
 
@@ -112,7 +112,6 @@ class Dendrite:
     ) -> None:
         key = hotkey_of(wallet)
         self.hotkey = key.ss58_address
-        self._scheme = scheme_of(key)
         self._signer = Signer(key, clock)
         self._allow_private = allow_private
         self._connections = connections
@@ -166,12 +165,12 @@ class Dendrite:
         if len(body) > synapse.request_limit:
             raise UsageError(f"the limit is {synapse.request_limit} bytes", code=Code.TOO_LARGE)
         started = self._clock.monotonic()
-        headers = self._signer.sign(peer.hotkey, method="POST", target=synapse.path, body=body)
-        sent = {**headers, wire.TRACE: trace} if trace else headers
+        claim = self._signer.sign(peer.hotkey, method="POST", target=synapse.path, body=body)
+        sent = {**claim.headers(), **({wire.TRACE: trace} if trace else {})}
         raw = await self._exchange(
             peer, synapse, sent, body, synapse.timeout_s if timeout_s is None else timeout_s
         )
-        receipt = self._receipt(peer, synapse.path, headers, body, raw)
+        receipt = self._receipt(claim, synapse.path, body, raw)
         if raw.status != _OK:
             raise problem.error_of(raw.body, raw.status, peer.hotkey) from RefusedBy(peer, receipt)
         try:
@@ -295,23 +294,20 @@ class Dendrite:
         except (aiohttp.ClientError, OSError) as error:
             raise PeerError(Code.PEER_AWAY, peer.address) from error
 
-    def _receipt(
-        self, peer: Peer, target: str, headers: dict[str, str], body: bytes, raw: _Raw
-    ) -> Receipt:
-        nonce = headers["X-Bittensor-Nonce"]
+    def _receipt(self, claim: Claim, target: str, body: bytes, raw: _Raw) -> Receipt:
         scheme, signature = receipts.parse_header(raw.receipt)
-        parties = Parties(self.hotkey, peer.hotkey, nonce)
+        parties = Parties(claim.hotkey, claim.receiver, claim.nonce)
         receipts.check(raw.status, raw.body, parties, scheme, signature)
         # Every part was checked above or made here: validating again would cost a copy.
         return Receipt.model_construct(
-            caller=self.hotkey,
-            callee=peer.hotkey,
-            nonce=nonce,
+            caller=claim.hotkey,
+            callee=claim.receiver,
+            nonce=claim.nonce,
             method="POST",
             target=target,
             request_body=body,
-            request_scheme=self._scheme,
-            request_signature=headers["X-Bittensor-Signature"],
+            request_scheme=claim.scheme,
+            request_signature=claim.signature,
             status=raw.status,
             body=raw.body,
             scheme=scheme,

@@ -118,4 +118,7 @@ def _mark(peer: str, trace: str = "") -> dict[str, Any]:
 
 def clean(text: str, longest: int) -> str:
     """A stranger's text, safe to print: one line, no control characters, no longer than said."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:longest]).strip()
+    text = text[:longest].strip()
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
