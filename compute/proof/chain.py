@@ -109,7 +109,7 @@ def top_bytes(
         mu: one multiplier a column, [columns] or [rows, columns].
         nu: one offset a row, [rows].
     """
-    mixed = products.view(np.uint32) * mu
+    mixed = np.multiply(products.view(np.uint32), mu)
     if nu is not None:
         mixed += nu[:, None]
     mixed >>= np.uint32(24)

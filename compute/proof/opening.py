@@ -1,6 +1,7 @@
 """Checking one GPU's opening: a pure function of bytes, made for a process pool."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +26,11 @@ from compute.proof.wire import Mode, Unit, unit_dtype, units_bytes
 Places = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_PANEL_ROWS = 128
-"""Rows of a generated matrix worked on at a time: 4 MiB of float32 at n = 8192."""
-_TILE = (16, CHUNK)
+_PANEL_ROWS = 32
+"""Rows of a generated matrix worked on at a time: 1 MiB of float32 at n = 8192, kept in cache."""
+_GROUP = 8
+"""Units worked on at a time where whole rows are widened, so that memory is reused."""
+_TILE = (32, CHUNK // 2)
 """Rows and inner length of a tile; the length keeps its sums exact in float32."""
 
 
@@ -153,37 +156,33 @@ class _Opened:
         tables = self._check.tables
         if tables is None or tables.n != self._n:
             raise ValueError("mode F needs the slot's tables for this n")
-        left = self._record["product"].astype(np.float64) @ tables.weights
-        return _same_rows(left, mixed.astype(np.float64) @ tables.projected)
+        left = _widened_product(self._record["product"], tables.weights)
+        return _same_rows(left, _widened_product(mixed, tables.projected))
 
     def _round(self, mixed: NDArray[np.float32]) -> NDArray[np.int8]:
         """Return V_j[r] of each unit, [count, n]."""
         if self._check.mode == Mode.FREIVALDS:
-            products = self._record["product"].astype(np.int32)
+            products = self._record["product"].astype(np.int32, copy=False)
         else:
-            products = self._multiply(mixed, chain.SlotKeys.of(self._check.slot, self._n).product)
+            key = chain.SlotKeys.of(self._check.slot, self._n).product
+            products = _generated_product(mixed, key, self._n)
         multiplier = chain.SlotKeys.of(self._check.slot, self._n).multiplier
         offset = chain.SubKeys.of(self._check.sub, self._n).offset
-        mu = prf.runs(multiplier, (self._j * self._n).tolist(), self._n) | np.uint32(1)
         nu = prf.runs(offset, (self._j * self._n + self._r).tolist(), 1)[:, 0]
-        return chain.top_bytes(products, mu, nu)
-
-    def _multiply(self, rows: NDArray[np.float32], key: prf.Key) -> NDArray[np.int32]:
-        """Multiply rows by B, generated a panel at a time."""
-        return _by_panels(
-            rows, self._n, lambda first, count: prf.matrix(key, count, self._n, first)
-        )
+        row = np.empty(products.shape, np.int8)
+        for start in range(0, len(row), _GROUP):
+            part = slice(start, start + _GROUP)
+            mu = prf.runs(multiplier, (self._j[part] * self._n).tolist(), self._n)
+            mu |= np.uint32(1)
+            row[part] = chain.top_bytes(products[part], mu, nu[part])
+        return row
 
     def _sweep_words_match(self, place: Places, row: NDArray[np.int8]) -> Flags:
         check = self._check
         width = check.sizes.sweep_width
         keys = chain.SweepKeys.of(check.kappa, self._n)
         z = chain.top_bytes(
-            _by_panels(
-                row.astype(np.float32),
-                width,
-                lambda first, count: prf.matrix(keys.product, count, self._n, first),
-            ),
+            _generated_product(row.astype(np.float32), keys.product, width),
             prf.words(keys.multiplier, 0, width) | np.uint32(1),
         )
         fold_t = prf.matrix(keys.fold, SWEEP_WORDS, width).astype(np.float32)
@@ -191,17 +190,21 @@ class _Opened:
         return _same_rows(words, self._committed("sweep", place, LEAF_ROWS_B, SWEEP_WORDS))
 
 
-def _by_panels(
-    rows: NDArray[np.float32], columns: int, panel: Callable[[int, int], NDArray[np.int8]]
-) -> NDArray[np.int32]:
-    """Multiply rows by a matrix whose transpose comes in panels of rows."""
+def _generated_product(rows: NDArray[np.float32], key: prf.Key, columns: int) -> NDArray[np.int32]:
+    """Multiply rows by a matrix of so many columns whose transpose is a stream's bytes."""
+    inner = rows.shape[1]
+    count = math.gcd(_PANEL_ROWS, columns)
+    words = np.empty(count * inner // 4, np.uint32)
+    scratch = prf.scratch_for(words.size)
+    floats = np.empty((count, inner), np.float32)
+    rows_t = np.empty((inner, len(rows)), np.float32)
+    for index, row in enumerate(rows):  # twice as fast as one transposed copy
+        rows_t[:, index] = row
     out = np.empty((columns, len(rows)), np.int32)
-    floats = np.empty((min(_PANEL_ROWS, columns), rows.shape[1]), np.float32)
-    rows_t = np.ascontiguousarray(rows.T)
-    for first in range(0, columns, _PANEL_ROWS):
-        count = min(_PANEL_ROWS, columns - first)
-        floats[:count] = panel(first, count)
-        out[first : first + count] = _tiled_product(floats[:count], rows_t)
+    for first in range(0, columns, count):
+        prf.fill(words, key, first * inner // 4, scratch)
+        floats[:] = words.astype("<u4", copy=False).view(np.int8).reshape(count, inner)
+        out[first : first + count] = _tiled_product(floats, rows_t)
     return np.ascontiguousarray(out.T)
 
 
@@ -217,6 +220,15 @@ def _tiled_product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDA
     parts = np.matmul(tiles, right.reshape(inner // width, width, -1))
     total: NDArray[Any] = parts.sum(axis=1, dtype=np.float64).reshape(count, -1)
     return total
+
+
+def _widened_product(rows: NDArray[Any], factor: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply rows, widened to float64, by a narrow factor."""
+    parts = [
+        rows[start : start + _GROUP].astype(np.float64) @ factor
+        for start in range(0, len(rows), _GROUP)
+    ]
+    return np.concatenate(parts)
 
 
 def _same_rows(left: NDArray[Any], right: NDArray[Any]) -> Flags:

@@ -86,14 +86,22 @@ def _steps() -> NDArray[np.uint32]:
 def words(key: Key, first: int, count: int) -> NDArray[np.uint32]:
     """Return the words at positions `first` to `first + count - 1`: uint32 [count]."""
     out = np.empty(count, np.uint32)
-    scratch = np.empty(min(count, _CHUNK_WORDS), np.uint32)
-    for start in range(0, count, _CHUNK_WORDS):
+    fill(out, key, first, scratch_for(count))
+    return out
+
+
+def scratch_for(count: int) -> NDArray[np.uint32]:
+    """Return working memory for `fill`, to be used by one thread at a time."""
+    return np.empty(min(count, _CHUNK_WORDS), np.uint32)
+
+
+def fill(out: NDArray[np.uint32], key: Key, first: int, scratch: NDArray[np.uint32]) -> None:
+    """Fill `out`, [count], with the words from position `first` on."""
+    for start in range(0, out.size, _CHUNK_WORDS):
         part = out[start : start + _CHUNK_WORDS]
-        spare = scratch[: part.size]
         offset = np.uint32(((first + start) * GOLDEN + key.k0) & MASK)
         np.add(_steps()[: part.size], offset, out=part)
-        _finish(part, key, spare)
-    return out
+        _finish(part, key, scratch[: part.size])
 
 
 def runs(key: Key, firsts: Sequence[int], count: int) -> NDArray[np.uint32]:

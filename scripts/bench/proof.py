@@ -116,12 +116,14 @@ def proving_rows(widths: Sequence[int]) -> Iterator[Row]:
 
 
 def round_ms(engine: Engine) -> float:
-    """Return the mean milliseconds from one block's folds to the next block's."""
+    """Return the median milliseconds from one block's folds to the next block's."""
     folds = engine.folds(bytes(32), bytes(32))
     next(folds)
-    began = time.perf_counter()
-    rounds = sum(1 for _ in folds)
-    return 1000 * (time.perf_counter() - began) / rounds
+    times, began = [], time.perf_counter()
+    for _ in folds:
+        times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return 1000 * median(times)
 
 
 class Opened:
