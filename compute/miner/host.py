@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from compute.domain.capacity import Supply
 from compute.domain.container import KIND, MANAGED, OWNER, Surroundings, bridge_of, network_of
+from compute.ports.disk import Disks
 from compute.ports.engine import Engine, EngineInfo, NetworkSpec
 from compute.ports.firewall import Firewall
 from compute.ports.hardware import Hardware, HostClock
 from compute.ports.ledger import Ledger
 from compute.protocol.keys import Key
+from compute.protocol.synapses import DiskEnforcement
 from compute.settings.leases import LeaseSettings
 
 LimitEgress = Callable[[int, int], None]
@@ -29,6 +31,7 @@ class Host:
         ready: waits until an address and port show an SSH banner, or raises `EngineError`.
         supply: everything that can be leased.
         firewall: keeps leases from the host, its networks and metadata.
+        disks: holds leases to their disk sizes.
         limit_egress: limits the upload of a process's network namespace, in Mbit/s.
     """
 
@@ -44,6 +47,7 @@ class Host:
     ready: Ready
     firewall: Firewall
     limit_egress: LimitEgress
+    disks: Disks
 
     @property
     def network(self) -> NetworkSpec:
@@ -66,5 +70,5 @@ class Host:
             pids=settings.pids,
             open_files=settings.open_files,
             dns=() if settings.internet else (NO_RESOLVER,),
-            quota=self.info.quota and settings.disk in {"auto", "quota"},
+            quota=self.disks.enforcement is DiskEnforcement.QUOTA,
         )

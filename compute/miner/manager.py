@@ -66,7 +66,7 @@ class LeaseManager:
             LeaseError: what is wrong with the request, or `NO_CAPACITY`.
             EngineError: what the engine refused; nothing is left of the lease then.
         """
-        wish = requests.wish(self.host.settings, request)
+        wish = requests.wish(self.host.settings, self.host.disks.enforcement, request)
         if request.checking:
             return self._check(request)
         digest = requests.digest(request)
@@ -177,7 +177,7 @@ class LeaseManager:
         return lease
 
     def _check(self, request: AllocateRequest) -> AllocateReply:
-        wish = requests.wish(self.host.settings, request)
+        wish = requests.wish(self.host.settings, self.host.disks.enforcement, request)
         obstacles = self.blocked.obstacles(self.unfit_gpus())
         try:
             place(self.host.supply, self.host.ledger.held(), wish, obstacles)

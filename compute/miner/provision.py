@@ -20,7 +20,7 @@ from compute.miner.blocked import BlockedPorts
 from compute.miner.host import Host
 from compute.miner.network import LeaseNetwork
 from compute.ports.engine import PlacedFile
-from compute.protocol.synapses import Credentials, PublishedPort
+from compute.protocol.synapses import Credentials, DiskEnforcement, PublishedPort
 
 LOGIN_USER = "root"
 PORT_ATTEMPTS = 4
@@ -72,6 +72,7 @@ class Provisioner:
         lease = self._host.ledger.change(
             lease.id, lambda one: life.created(one, container), Event.CREATED
         )
+        self.attach_disk(lease)
         engine.put_files(container, FOLDER, _keys(lease, pair))
         engine.start(container)
         self._network.started(container)
@@ -82,11 +83,18 @@ class Provisioner:
         )
         return lease
 
+    def attach_disk(self, lease: Lease) -> None:
+        """Put a stopped container under its disk limit, where that needs a file system."""
+        if self._host.disks.enforcement is DiskEnforcement.VOLUME:
+            layer = self._host.engine.layer(lease.container)
+            self._host.disks.attach(lease.id, lease.assignment.disk_mib, layer)
+
     def _elsewhere(self, lease: Lease) -> Lease:
         """Give a lease other host ports, because something else has taken one of its own."""
         self._blocked.add(port.host for port in lease.assignment.ports)
         if lease.container:
             self._host.engine.remove(lease.container)
+            self._host.disks.destroy(lease.id)
         wish = Wish(
             requirement=lease.requirement,
             ports=tuple(port.container for port in lease.assignment.ports),

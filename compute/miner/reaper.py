@@ -16,10 +16,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from compute.adapters.engine.disk import FOLDER, LoopDisks
 from compute.adapters.engine.docker import DockerEngine
 from compute.adapters.engine.firewall import choose_firewall
 from compute.adapters.hardware.clock import SystemClock
@@ -29,9 +31,11 @@ from compute.errors import ComputeError
 from compute.ports.engine import Engine
 from compute.telemetry import logs
 
+ENGINE_TIMEOUT_S = 30
 EVERY_S = 2.0
 ALONE_EVERY_S = 0.5
 PATIENCE_S = 20.0  # the miner's own teardown takes its grace period, and a moment
+ALONE_AWAY_S = 120.0  # an engine that stays away so long, with no miner, is not coming back
 ALONE_PATIENCE_S = 0.5  # with no miner there is nobody to wait for
 MINER_LOCK = "miner.lock"
 GUARD_LOCK = "guard.lock"
@@ -103,8 +107,11 @@ def holder(path: Path) -> int | None:
         return None
 
 
-def _clear(engine: Engine, owner: str) -> None:
+def _clear(engine: Engine, owner: str, state: Path) -> None:
     """Remove what a miner's leases stood on, now that none is left."""
+    disks = LoopDisks(state.absolute() / FOLDER)
+    for lease_id in disks.known():
+        disks.destroy(lease_id)
     for volume in engine.volumes(owner):
         engine.remove_volume(volume)
     for network in engine.networks(owner):
@@ -116,25 +123,42 @@ def _clear(engine: Engine, owner: str) -> None:
 
 def watch(options: argparse.Namespace, stop: threading.Event) -> None:
     """Reap until told to stop, or until there is nothing left to guard."""
-    clock, owner = SystemClock(), options.owner or None
+    seen = time.monotonic()
     while not stop.is_set():
         try:
-            engine = DockerEngine(options.engine, 30)
+            engine = DockerEngine(options.engine, ENGINE_TIMEOUT_S)
             try:
-                while not stop.is_set():
-                    mined = options.forever or held(options.state / MINER_LOCK)
-                    patience = options.patience if mined else ALONE_PATIENCE_S
-                    reap(engine, clock.now(), patience, owner)
-                    if not mined and not engine.containers(owner):
-                        if owner:
-                            _clear(engine, owner)
+                while _round(engine, options):
+                    seen = time.monotonic()
+                    if stop.wait(EVERY_S if _mined(options) else ALONE_EVERY_S):
                         return
-                    stop.wait(EVERY_S if mined else ALONE_EVERY_S)
             finally:
                 engine.close()
         except ComputeError as error:
             _log.warning("the engine is in the way", why=str(error))
+            gone = time.monotonic() - seen > ALONE_AWAY_S or not options.state.is_dir()
+            if gone and not _mined(options):
+                return
             stop.wait(EVERY_S)
+        else:
+            return
+
+
+def _mined(options: argparse.Namespace) -> bool:
+    """Whether a miner may still be coming for what is overdue."""
+    return bool(options.forever) or held(options.state / MINER_LOCK)
+
+
+def _round(engine: Engine, options: argparse.Namespace) -> bool:
+    """Reap once; False when there is nothing left to guard."""
+    owner, mined = options.owner or None, _mined(options)
+    patience = options.patience if mined else ALONE_PATIENCE_S
+    reap(engine, SystemClock().now(), patience, owner)
+    if mined or engine.containers(owner):
+        return True
+    if owner:
+        _clear(engine, owner, options.state)
+    return False
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

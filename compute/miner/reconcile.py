@@ -72,10 +72,14 @@ class Reconciler:
         # Containers first: one that is listed had its row before, so that a container whose
         # lease is not live now has been left behind.
         containers = self._host.engine.containers(self._host.ledger.owner)
+        disks = self._host.disks.known()
         live = {lease.id: lease for lease in self._host.ledger.live()}
         for container in containers:
             if container.labels.get(LEASE) not in live:
                 self._remove(container)
+        for lease_id in disks:
+            if lease_id not in live:
+                self._host.disks.destroy(lease_id)
         by_lease = {container.labels.get(LEASE): container for container in containers}
         for lease in live.values():
             if lease.state in {LeaseState.ACTIVE, LeaseState.PAUSED}:
@@ -120,6 +124,7 @@ class Reconciler:
             return
         try:
             self._manager.network.ensure(afresh=True)
+            self._manager.provisioner.attach_disk(lease)
             self._host.engine.start(lease.container)
             self._manager.network.started(lease.container)
             if lease.state is LeaseState.PAUSED:

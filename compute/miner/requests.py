@@ -8,7 +8,7 @@ from compute.domain.container import SSH_PORT
 from compute.domain.lease import LeaseKind
 from compute.domain.requirement import Requirement
 from compute.errors import Code, LeaseError
-from compute.protocol.synapses import AllocateRequest
+from compute.protocol.synapses import AllocateRequest, DiskEnforcement
 from compute.settings.leases import LeaseSettings
 
 
@@ -18,9 +18,19 @@ def digest(request: AllocateRequest) -> str:
     return sha256(content.encode()).hexdigest()
 
 
-def granted(settings: LeaseSettings, request: AllocateRequest) -> Requirement:
-    """The requirement with this host's defaults filled in."""
+def granted(
+    settings: LeaseSettings, disk: DiskEnforcement, request: AllocateRequest
+) -> Requirement:
+    """The requirement with this host's defaults filled in.
+
+    Raises:
+        LeaseError: `UNSUPPORTED` when a disk size is asked for that nothing here enforces.
+    """
     wanted = request.requirement
+    if disk is DiskEnforcement.NONE:
+        if wanted.disk_mib:
+            raise LeaseError(Code.UNSUPPORTED, "this host cannot hold a lease to a disk size")
+        return wanted
     if wanted.disk_mib:
         return wanted
     test = request.kind is LeaseKind.PROBE
@@ -28,7 +38,7 @@ def granted(settings: LeaseSettings, request: AllocateRequest) -> Requirement:
     return wanted.model_copy(update={"disk_mib": default})
 
 
-def wish(settings: LeaseSettings, request: AllocateRequest) -> Wish:
+def wish(settings: LeaseSettings, disk: DiskEnforcement, request: AllocateRequest) -> Wish:
     """What is to be placed for a request that holds what the settings allow.
 
     Raises:
@@ -41,7 +51,9 @@ def wish(settings: LeaseSettings, request: AllocateRequest) -> Wish:
     _check_offered(settings, request)
     envelope.load_public_key(request.renter_public_key)
     sshkeys.check_public_key(request.ssh_public_key)
-    return Wish(requirement=granted(settings, request), ports=(SSH_PORT, *request.ports), test=test)
+    return Wish(
+        requirement=granted(settings, disk, request), ports=(SSH_PORT, *request.ports), test=test
+    )
 
 
 def _check_offered(settings: LeaseSettings, request: AllocateRequest) -> None:

@@ -20,6 +20,7 @@ from compute.domain.lease import EndReason
 from compute.errors import Code, ComputeError, EngineError, UsageError
 from compute.miner.alarms import Alarms
 from compute.miner.challenges import ChallengeDesk
+from compute.miner.disks import choose_disks
 from compute.miner.guard import Guard
 from compute.miner.host import Host
 from compute.miner.manager import LeaseManager
@@ -41,7 +42,6 @@ from compute.protocol.synapses import (
     AllocateRequest,
     ChallengeReply,
     ChallengeRequest,
-    DiskEnforcement,
     LeaseReply,
     LeaseRequest,
     SpecsReply,
@@ -86,7 +86,7 @@ class MinerService:
         self.manager = LeaseManager(host, advertised)
         self.challenges = ChallengeDesk(self.manager, program)
         self.operations = Operations(self.manager)
-        self.specs = SpecsDesk(self.manager, DiskEnforcement.NONE)
+        self.specs = SpecsDesk(self.manager)
         self.reconciler = Reconciler(self.manager)
         settings = host.settings
         owner = host.ledger.owner
@@ -263,19 +263,22 @@ def open_service(
     if reason:
         _log.warning("leases can reach this host: there is no firewall", why=reason)
     database = open_database(settings.database_url, Role.MINER)
+    ledger = SqlLedger(database, lambda: clock.now().wall)
+    disks = choose_disks(settings, engine, info, held.id, ledger.owner)
     host = Host(
         settings=settings,
         key=key,
         image=held.id,
         engine=engine,
         info=info,
-        ledger=SqlLedger(database, lambda: clock.now().wall),
+        ledger=ledger,
         hardware=hardware,
         clock=clock,
-        supply=measure(settings, info, hardware.report()),
+        supply=measure(settings, info, hardware.report(), disks.room_mib()),
         ready=ready,
         firewall=firewall,
         limit_egress=limit_egress,
+        disks=disks,
     )
     return MinerService(
         host,

@@ -6,7 +6,7 @@ import time
 from compute.domain.capacity import total
 from compute.domain.hardware import HardwareReport
 from compute.miner.manager import LeaseManager
-from compute.protocol.synapses import DiskEnforcement, SpecsReply, Terms
+from compute.protocol.synapses import SpecsReply, Terms
 from compute.version import __version__
 
 REPORT_AGE_S = 10.0
@@ -16,10 +16,9 @@ MOST_IMAGES = 256
 class SpecsDesk:
     """Answers `Specs`; what is slow to find out is kept for a few seconds."""
 
-    def __init__(self, manager: LeaseManager, disk: DiskEnforcement) -> None:
+    def __init__(self, manager: LeaseManager) -> None:
         self._manager = manager
         self._host = manager.host
-        self._disk = disk
         self._lock = threading.Lock()
         self._kept: tuple[float, HardwareReport] | None = None
 
@@ -34,7 +33,7 @@ class SpecsDesk:
             terms=Terms(
                 longest_lease_s=settings.longest_lease_s,
                 internet=settings.internet,
-                disk=self._disk,
+                disk=self._host.disks.enforcement,
                 ports=settings.extra_ports,
             ),
             default_image=self._host.image,

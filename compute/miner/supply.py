@@ -11,22 +11,29 @@ from compute.settings.leases import LeaseSettings
 HOTTEST_C = 95
 
 
-def measure(settings: LeaseSettings, info: EngineInfo, report: HardwareReport) -> Supply:
+def measure(
+    settings: LeaseSettings, info: EngineInfo, report: HardwareReport, room_mib: int
+) -> Supply:
     """Divide the host between rentals, tests and itself.
 
     The test slot's processors are the last ones; a host that has no more than those shares them
     with its rentals.
+
+    Args:
+        settings: what is kept, and for whom.
+        info: processors and memory as the engine sees them.
+        report: GPUs.
+        room_mib: disk space for all leases.
     """
     test = settings.test
     cpus = tuple(range(info.cpus))
     cut = max(0, len(cpus) - test.cpus)
-    free_disk = max((disk.free_mib for disk in report.disks), default=0)
     return Supply(
         gpus=report.gpus,
         rentals=Pool(
             cpus=cpus[:cut] or cpus,
             memory_mib=max(0, info.memory_mib - settings.reserve_memory_mib - test.memory_mib),
-            disk_mib=max(0, free_disk - settings.reserve_disk_mib - test.disk_mib),
+            disk_mib=max(0, room_mib - settings.reserve_disk_mib - test.disk_mib),
             leases=settings.most_leases,
         ),
         test=Pool(cpus[cut:] or cpus, test.memory_mib, test.disk_mib, test.leases),

@@ -49,15 +49,18 @@ class Undertaker:
 
     def remove(self, container: ContainerView, grace_s: int) -> None:
         """Stop and remove one container, whatever its tenant does."""
-        engine = self._host.engine
-        if container.state in _RUNNING and grace_s:
-            try:
+        engine, disks = self._host.engine, self._host.disks
+        lease_id = container.labels[LEASE]
+        try:
+            if container.state in _RUNNING:
                 engine.stop(container.id, grace_s)
-            except EngineError as failure:
-                if failure.code is Code.ENGINE_AWAY:
-                    raise
-                _log.warning("stop refused, removing by force", reason=str(failure))
+            disks.detach(lease_id)
+        except EngineError as failure:
+            if failure.code is Code.ENGINE_AWAY:
+                raise
+            _log.warning("stop refused, removing by force", lease=lease_id, why=str(failure))
         engine.remove(container.id)
+        disks.destroy(lease_id)
         if engine.inspect(container.id) is not None:
             raise EngineError(Code.ENGINE_FAILED, "the container is still there after removal")
 
@@ -66,6 +69,7 @@ class Undertaker:
         for container in self._host.engine.containers(self._host.ledger.owner):
             if container.labels.get(LEASE) == lease.id:
                 self.remove(container, grace_s)
+        self._host.disks.destroy(lease.id)
         return ("container gone", "keys revoked", "disk destroyed")
 
     def _finish(self, lease: Lease, checks: tuple[str, ...]) -> Lease:

@@ -182,6 +182,10 @@ class Engine(Protocol):
         """All labelled containers, in any state, of one owner or of all."""
         ...
 
+    def layer(self, container: str) -> str:
+        """Folder of its own writable layer on the engine's host; empty where it does not say."""
+        ...
+
     def logs(self, container: str, tail: int) -> str:
         """The last lines of its output, at most 256 KiB."""
         ...

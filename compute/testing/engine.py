@@ -183,6 +183,12 @@ class FakeEngine:
                 if LEASE in one.spec.labels and owner in {None, one.spec.labels.get(OWNER)}
             )
 
+    def layer(self, container: str) -> str:
+        """A made-up folder."""
+        self.fault("layer")
+        with self._lock:
+            return f"/layers/{self._get(container).id}"
+
     def logs(self, container: str, tail: int) -> str:
         """The last lines of its output: none."""
         del tail

@@ -137,7 +137,11 @@ class Site:
         assert not api.volumes(filters=wanted)["Volumes"]
         api.close()
         rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False)
-        assert service.host.network.bridge not in rules.stdout
+        assert f"COMPUTE-{service.host.network.bridge}" not in rules.stdout
+        assert service.host.disks.known() == ()
+        assert str(service.host.settings.state) not in Path("/proc/mounts").read_text()
+        loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True)
+        assert str(service.host.settings.state) not in loops.stdout
         for port in range(29_100, 29_120):
             with pytest.raises(ComputeError):
                 wait_for_banner(ADDRESS, port, 0.01)

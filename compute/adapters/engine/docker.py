@@ -184,6 +184,13 @@ class DockerEngine:
         )
 
     @engine_call
+    def layer(self, container: str) -> str:
+        """Folder of its own writable layer on the engine's host; empty where it does not say."""
+        driver = self._api.inspect_container(container).get("GraphDriver") or {}
+        upper = (driver.get("Data") or {}).get("UpperDir", "")
+        return upper.removesuffix("/diff") if driver.get("Name") == "overlay2" else ""
+
+    @engine_call
     def logs(self, container: str, tail: int) -> str:
         """The last lines of its output, at most 256 KiB."""
         text: bytes = self._api.logs(container, stdout=True, stderr=True, tail=tail)
