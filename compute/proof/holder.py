@@ -47,10 +47,15 @@ class Holder:
         return self._top.root
 
     def sweep(self, kappa: bytes) -> bytes:
-        """Sweep the memory and return root_B."""
-        parts = [words.astype("<u4", copy=False).tobytes() for words in self.engine.sweep(kappa)]
-        data = b"".join(parts)
-        self.sweeps.append(_Sweep(data, Tree(leaf_hashes(data, LEAF_BYTES))))
+        """Sweep the memory and return root_B; leaves are hashed while the device runs ahead."""
+        data, hashes, hashed = bytearray(), [], 0
+        for words in self.engine.sweep(kappa):
+            data += words.astype("<u4", copy=False).tobytes()
+            whole = len(data) - len(data) % LEAF_BYTES
+            hashes += leaf_hashes(bytes(data[hashed:whole]), LEAF_BYTES)
+            hashed = whole
+        hashes += leaf_hashes(bytes(data[hashed:]), LEAF_BYTES)
+        self.sweeps.append(_Sweep(bytes(data), Tree(hashes)))
         return self.sweeps[-1].tree.root
 
     def open(self, request: Opening) -> bytes:
