@@ -181,7 +181,11 @@ def test_nothing_secret_is_left_where_others_look(
         json.dumps(api.inspect_container(container)),
         json.dumps(api.history(service.host.image)),
         api.logs(container).decode(),
-        *(path.read_bytes().decode(errors="replace") for path in tmp_path.iterdir()),
+        *(
+            path.read_bytes().decode(errors="replace")
+            for path in tmp_path.iterdir()
+            if path.is_file()
+        ),
     ]
     api.close()
     assert len(private) > 30
