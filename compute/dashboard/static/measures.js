@@ -1,0 +1,91 @@
+// Proofs and rental probes: lists, and each with its figures.
+import { read } from "./api.js";
+import { el, fill } from "./dom.js";
+import { duration, full, number, tops, words } from "./format.js";
+import { GPU_COLUMNS } from "./miners.js";
+import { badge, card, choice, code, facts, hotkey, kept, pager, plotCard, search, state, table, when } from "./parts.js";
+
+const OUTCOMES = [["", "All"], ["passed", "Passed"], ["failed", "Failed"], ["inconclusive", "Inconclusive"]];
+
+export function proofs(page) {
+  page.title("Proofs");
+  return [
+    plotCard(page, {
+      path: "plots/throughput", title: "Throughput of one GPU, by class", form: "line", format: tops, wide: true, range: "24h", height: 260, on: ["measured"],
+      note: "mean of all proofs; band: least and most", empty: "No proof was measured in this time.",
+    }),
+    listOf(page, "proof", "Proofs"),
+  ];
+}
+
+export function probes(page) {
+  page.title("Leases");
+  return [listOf(page, "probe", "Rental probes", "leases that this validator took to see that they work")];
+}
+
+function listOf(page, kind, title, note = "") {
+  const wanted = { kind, outcome: "", text: "", page: 0 };
+  const list = kept(page, {
+    load: (signal) => read("measures", wanted, signal),
+    draw: (found) => [table(title, measureColumns({ kind }), found.rows, null, "None like that."), pager(found, (to) => ask({ page: to }))],
+    on: ["measured"],
+  });
+  const outcomes = el("div");
+  const ask = (change) => {
+    Object.assign(wanted, { page: 0 }, change);
+    choose();
+    list.again();
+  };
+  const choose = () => fill(outcomes, choice("Outcome", OUTCOMES, wanted.outcome, (to) => ask({ outcome: to })));
+  choose();
+  return card(title, { wide: true, note }, el("div.toolbar", {}, search("Hotkey, class or reason", "", (text) => ask({ text })), outcomes), list.box);
+}
+
+/** Columns of a list of measurements: of one kind, or of several. */
+export function measureColumns({ kind = "", miner = true }) {
+  return [
+    { head: "Record", num: true, cell: (row) => el("a", { href: `#/measures/${row.seq}`, dataset: { key: `seq ${row.seq}` } }, number(row.seq)) },
+    { head: "When", cell: (row) => when(row.at_ms) },
+    kind ? null : { head: "Kind", cell: (row) => row.kind },
+    miner ? { head: "Miner", cell: (row) => hotkey(row.hotkey, row.uid) } : null,
+    { head: "Outcome", cell: (row) => el("div.two", {}, state(row.outcome), row.outcome === "passed" ? null : el("small", { title: row.note }, words(row.reason))) },
+    kind === "probe" ? null : { head: "Proven", cell: (row) => (row.gpus ? `${row.gpus} × ${row.gpu_class}` : "–") },
+    kind === "probe" ? null : { head: "Throughput", num: true, cell: (row) => tops(row.tops) },
+    kind === "probe" ? null : { head: "Checked in", num: true, cell: (row) => (row.verify_ms ? duration(row.verify_ms) : "–") },
+    { head: kind === "probe" ? "Ready after" : "Took", num: true, cell: (row) => (row.total_ms ? duration(row.total_ms) : "–") },
+    kind === "probe" ? { head: "What was wrong", cell: (row) => row.note || "–" } : null,
+  ].filter(Boolean);
+}
+
+export function measure(page, seq) {
+  page.title(`Record ${number(seq)}`);
+  const part = kept(page, { load: (signal) => read(`measures/${seq}`, {}, signal), draw: (found) => [head(found), steps(found), gpus(found)] });
+  return [part.box];
+}
+
+function head({ row, ...found }) {
+  return card(`${words(row.kind)} of ${row.uid === null ? "a former miner" : `UID ${row.uid}`}`, { wide: true, level: 1, tools: [state(row.outcome)] },
+    row.outcome === "passed" ? null : el("p.reason", {}, el("strong", {}, `${words(row.reason)}: `), row.note || "no details"),
+    facts([
+      ["Miner", hotkey(row.hotkey)], ["When", full(row.at_ms)], ["Block", number(row.block)], ["Record", number(row.seq)],
+      row.gpus ? ["Proven", `${row.gpus} × ${row.gpu_class}, ${tops(row.tops)}`] : null,
+      row.chain_ms ? ["Chain and sweep", `${duration(row.chain_ms)}, ${duration(row.sweep_ms)}`] : null,
+      row.verify_ms ? ["Checked in", `${duration(row.verify_ms)} of CPU`] : null,
+      row.total_ms ? [row.kind === "probe" ? "Ready after" : "Took", duration(row.total_ms)] : null,
+      found.mode ? ["Mode", found.mode] : null,
+      found.slot ? ["Slot", code(found.slot)] : null,
+      found.kept ? ["Evidence", code(found.hash)] : ["Evidence", badge("no longer kept", "calm")],
+      found.kept ? ["Follows", code(found.prev)] : null,
+      found.kept ? ["Signed by the miner", found.signed ? `${number(found.signed)} receipts` : "no receipt"] : null,
+    ]));
+}
+
+function steps({ steps: all }) {
+  if (!all.length) return null;
+  return card("What was checked", { wide: true }, el("ol.steps", {}, all.map((step) => el(`li.${step.passed ? "passed" : "failed"}`, {},
+    el("span.name", {}, words(step.name)), state(step.passed ? "passed" : "failed"), el("span.ms", {}, duration(step.ms)), step.detail ? el("small", {}, step.detail) : null))));
+}
+
+function gpus({ gpus: all }) {
+  return all.length ? card("GPUs", { wide: true }, table("GPUs", GPU_COLUMNS.filter((column) => column.head !== "Claimed"), all)) : null;
+}
