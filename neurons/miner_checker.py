@@ -13,18 +13,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from compute.cli.neuron import run_neuron
 from compute.cli.output import Output, table
 from compute.cli.proving import prove
-from compute.cli.session import renting
 from compute.domain.metagraph import Neuron
 from compute.probes.checker import chosen, exit_code, probe_all
 from compute.probes.rental import ProbePlan, RentalProbe
 from compute.probes.report import Check, Outcome, ProbeReport
-from compute.renter.session import RenterSession
+from compute.renter.session import RenterSession, open_session
 from compute.settings.renter import CheckerSettings
 
 
 async def main(settings: CheckerSettings, stop: asyncio.Event) -> int:
     """Probe once, or every so many seconds until told to stop."""
-    async with renting(settings) as session:
+    async with open_session(settings) as session:
         plan = ProbePlan(duration_s=settings.duration_s, prove=prove if settings.proof else None)
         probe = RentalProbe(
             session.dendrite, hotkey=session.hotkey, netuid=settings.netuid, plan=plan

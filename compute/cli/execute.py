@@ -2,14 +2,26 @@
 
 import shlex
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from compute.adapters.ssh.session import SshSession
+from compute.cli.context import context
 from compute.cli.names import Name
-from compute.cli.session import context
-from compute.errors import Code, LeaseError
+from compute.domain.hardware import Value
+
+
+class Executed(Value):
+    """What a command left; each stream is cut at 4 MiB."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def shapes() -> dict[str, Any]:
+    """What the verb prints as JSON."""
+    return {"exec": Executed}
 
 
 def register(app: typer.Typer) -> None:
@@ -23,18 +35,21 @@ def execute(
     command: Annotated[list[str], typer.Argument(help="What to run, after --.")],
     timeout: Annotated[float, typer.Option(min=1, help="Limit in seconds.")] = 3600,
 ) -> int:
-    """Run a command in a lease; its exit code is this command's."""
+    """Run a command in a lease. Its exit code is this command's.
+
+    One argument is a shell line; several are a program and its arguments. Piped input goes to it.
+    """
+    from compute.adapters.ssh.session import SshSession
+
     here = context(ctx)
     record = here.book.get(name)
-    if record.credentials is None:
-        raise LeaseError(Code.LEASE_UNKNOWN, f"'{name}' has no credentials yet")
     line = command[0] if len(command) == 1 else shlex.join(command)
     piped = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
-    with SshSession(record.credentials, here.book.keys(record.name).ssh.private) as session:
+    with SshSession(record.opened, here.book.keys(record.name).ssh.private) as session:
         result = session.run(line, stdin=piped, timeout_s=timeout)
     if here.output.as_json:
         here.output.data(
-            {"exit_code": result.exit_code, "stdout": result.stdout, "stderr": result.stderr}
+            Executed(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
         )
     else:
         sys.stdout.write(result.stdout)

@@ -1,12 +1,28 @@
 """`compute explain`: what an error code means and what to do."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from compute.cli.context import context
 from compute.cli.output import table
-from compute.cli.session import context
+from compute.domain.hardware import Value
 from compute.errors import Code, UsageError
+
+
+class Explained(Value):
+    """One row of the error catalogue."""
+
+    code: str
+    exit_code: int
+    title: str
+    hint: str
+    retryable: bool
+
+
+def shapes() -> dict[str, Any]:
+    """What the verb prints as JSON."""
+    return {"explain": list[Explained]}
 
 
 def register(app: typer.Typer) -> None:
@@ -14,9 +30,15 @@ def register(app: typer.Typer) -> None:
     app.command("explain")(explain)
 
 
+def _codes(incomplete: str) -> list[tuple[str, str]]:
+    return [(c.spec.slug, c.spec.title) for c in Code if c.spec.slug.startswith(incomplete)]
+
+
 def explain(
     ctx: typer.Context,
-    code: Annotated[str, typer.Argument(help="Code or exit code; none lists all.")] = "",
+    code: Annotated[
+        str, typer.Argument(help="Code or exit code; none lists all.", autocompletion=_codes)
+    ] = "",
 ) -> None:
     """Explain an error code, or list them all."""
     output = context(ctx).output
@@ -28,14 +50,14 @@ def explain(
         rows.add_row(item.spec.slug, str(item.spec.exit_code), item.spec.title, item.spec.hint)
     output.data(
         [
-            {
-                "code": c.spec.slug,
-                "exit_code": c.spec.exit_code,
-                "title": c.spec.title,
-                "hint": c.spec.hint,
-                "retryable": c.spec.retryable,
-            }
-            for c in found
+            Explained(
+                code=item.spec.slug,
+                exit_code=item.spec.exit_code,
+                title=item.spec.title,
+                hint=item.spec.hint,
+                retryable=item.spec.retryable,
+            )
+            for item in found
         ],
         rows,
     )

@@ -1,15 +1,21 @@
 """`compute extend`: a later deadline."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from compute.cli import parsing
+from compute.cli.context import context
 from compute.cli.names import Name
 from compute.cli.output import duration
-from compute.cli.session import context, run
-from compute.protocol.synapses import LeaseAction, LeaseArguments
+from compute.cli.session import run
+
+
+def shapes() -> dict[str, Any]:
+    """What the verb prints as JSON."""
+    from compute.protocol.synapses import LeaseReply
+
+    return {"extend": LeaseReply}
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +29,9 @@ def extend(
     by: Annotated[str, typer.Argument(help="How much longer: 30m, 2h.")],
 ) -> None:
     """Move a lease's deadline, within the miner's longest lease."""
+    from compute.protocol.synapses import LeaseAction, LeaseArguments
+    from compute.renter import parsing
+
     here = context(ctx)
     record = here.book.get(name)
     arguments = LeaseArguments(duration_s=parsing.seconds(by))

@@ -1,17 +1,25 @@
 """`compute ls`: what the miners of the subnet offer."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compute.cli import parsing
+from compute.cli.context import context
 from compute.cli.output import table
-from compute.cli.session import context, run
+from compute.cli.session import run
 from compute.domain.metagraph import Metagraph
-from compute.domain.requirement import Requirement
 from compute.errors import ComputeError
-from compute.renter.client import Offer
-from compute.renter.session import RenterSession
+
+if TYPE_CHECKING:
+    from compute.renter.client import Offer
+    from compute.renter.session import RenterSession
+
+
+def shapes() -> dict[str, Any]:
+    """What the verb prints as JSON."""
+    from compute.cli.offers import Offered
+
+    return {"ls": list[Offered]}
 
 
 def register(app: typer.Typer) -> None:
@@ -23,56 +31,46 @@ def ls(
     ctx: typer.Context,
     gpu: Annotated[str, typer.Option(help="Part of the GPU's name.")] = "",
     count: Annotated[int, typer.Option(min=0, help="GPUs that are free.")] = 0,
+    gpu_memory: Annotated[str, typer.Option(help="Least memory of each GPU: 40g.")] = "0",
+    cpus: Annotated[int, typer.Option(min=1, help="Free processors.")] = 1,
     memory: Annotated[str, typer.Option(help="Free memory: 8g.")] = "64m",
+    reliability: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Least share of passed checks, by the validator whose --state it is."
+        ),
+    ] = 0.0,
     everything: Annotated[
         bool, typer.Option("--all", "-a", help="Also those that cannot be had now.")
     ] = False,
 ) -> None:
-    """List offers: what each miner claims and what is free now."""
+    """List offers: what each miner claims and has free."""
+    from compute.cli.offers import offered, reliabilities
+    from compute.renter.wishes import wish
+
     here = context(ctx)
-    wanted = Requirement(
-        gpus=count or (1 if gpu else 0), gpu_model=gpu, memory_mib=parsing.mebibytes(memory)
-    )
+    wanted = wish(gpu=gpu, count=count, gpu_memory=gpu_memory, cpus=cpus, memory=memory).requirement
+    known = reliabilities(here.settings.state, needed=bool(reliability))
 
     async def ask(
-        session: RenterSession,
-    ) -> tuple[Metagraph, list[Offer], dict[int, ComputeError]]:
+        session: "RenterSession",
+    ) -> "tuple[Metagraph, list[Offer], dict[int, ComputeError]]":
         metagraph = await session.chain.metagraph()
         offers, faults = await session.renter.offers(metagraph)
         return metagraph, offers, faults
 
     metagraph, offers, faults = run(here, ask)
-    shown = [offer for offer in offers if everything or offer.fits(wanted)]
-    rows = table(">UID", "GPUs", ">CPUS", ">MEMORY", ">DISK", ">FREE LEASES", ">INCENTIVE", ">MS")
-    for offer in shown:
-        free = offer.specs.free
-        incentive = metagraph.neurons[offer.uid].incentive
-        rows.add_row(
-            str(offer.uid),
-            _gpus(offer),
-            f"{free.cpus}/{offer.specs.total.cpus}",
-            f"{free.memory_mib / 1024:.1f} GiB",
-            f"{free.disk_mib / 1024:.0f} GiB",
-            str(free.leases),
-            f"{incentive:.4f}",
-            f"{offer.elapsed_s * 1000:.0f}",
-        )
-    here.output.data([_plain(offer) for offer in shown], rows)
+    shown = [
+        row
+        for row in (offered(offer, metagraph, known, wanted) for offer in offers)
+        if (everything or row.fits) and (row.reliability or 0.0) >= reliability
+    ]
+    rows = table(
+        *(">UID", "GPUs", ">CPUS", ">MEMORY", ">DISK", ">FREE LEASES", ">RELIABLE"),
+        *(">INCENTIVE", ">MS", "MINER"),
+    )
+    for row in shown:
+        rows.add_row(*row.cells())
+    here.output.data(shown, rows, empty="no miner has this free; --all shows the others")
     for uid, error in faults.items():
         here.output.progress(f"UID {uid}: {error}")
-
-
-def _gpus(offer: Offer) -> str:
-    models = [gpu.model for host in offer.specs.hosts for gpu in host.gpus]
-    counted = {model: models.count(model) for model in models}
-    return ", ".join(f"{number} × {model}" for model, number in counted.items()) or "none"
-
-
-def _plain(offer: Offer) -> dict[str, Any]:
-    return {
-        "uid": offer.uid,
-        "miner": offer.peer.hotkey,
-        "address": offer.peer.address,
-        "ms": round(offer.elapsed_s * 1000, 1),
-        "specs": offer.specs,
-    }

@@ -1,46 +1,101 @@
 """The `compute` command: its verbs, and errors turned into one line and an exit code."""
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
+from typer.completion import completion_init  # type: ignore[attr-defined]
 
-from compute.cli import (
-    down,
-    execute,
-    explain,
-    extend,
-    logs,
-    ls,
-    operate,
-    ps,
-    rekey,
-    show,
-    ssh,
-    up,
-    verify,
-)
+from compute.cli.context import Context
+from compute.cli.lazy import Verb, VerbGroup
 from compute.cli.output import Output
-from compute.cli.session import Context
 from compute.errors import Code, ComputeError
-from compute.settings.loading import load
-from compute.settings.renter import RenterSettings, default_config
-from compute.telemetry import logs as telemetry
-from compute.telemetry.trace import new_trace
 from compute.version import __version__
 
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
+RENTING, CHECKING, HERE = "Renting", "Checking", "This machine"
+
+
+class Verbs(VerbGroup):
+    """Every verb of the command."""
+
+    verbs: ClassVar = {
+        "ls": Verb("compute.cli.ls", "List offers: what each miner claims and has free.", RENTING),
+        "quote": Verb("compute.cli.quote", "Ask who could grant a lease now.", RENTING),
+        "up": Verb("compute.cli.up", "Lease a container and open its credentials.", RENTING),
+        "ps": Verb("compute.cli.ps", "List your leases, from the book on this machine.", RENTING),
+        "show": Verb(
+            "compute.cli.show", "Show a lease's state and everything that happened to it.", RENTING
+        ),
+        "ssh": Verb(
+            "compute.cli.ssh",
+            "Open a shell in a lease, with the system's ssh and the host key pinned.",
+            RENTING,
+        ),
+        "exec": Verb("compute.cli.execute", "Run a command in a lease.", RENTING),
+        "logs": Verb("compute.cli.logs", "Print the container's log.", RENTING),
+        "cp": Verb(
+            "compute.cli.copy", "Copy a file or a folder between this machine and a lease.", RENTING
+        ),
+        "port-forward": Verb(
+            "compute.cli.forward",
+            "Forward ports of a lease to this machine, until interrupted.",
+            RENTING,
+        ),
+        "verify": Verb(
+            "compute.cli.verify",
+            "Prove the hardware inside your lease: your clock, your seeds, your check.",
+            RENTING,
+        ),
+        "extend": Verb(
+            "compute.cli.extend",
+            "Move a lease's deadline, within the miner's longest lease.",
+            RENTING,
+        ),
+        "restart": Verb("compute.cli.operate", "Restart a lease's container.", RENTING),
+        "pause": Verb("compute.cli.operate", "Freeze a lease's processes.", RENTING),
+        "unpause": Verb("compute.cli.operate", "Let a paused lease go on.", RENTING),
+        "rekey": Verb(
+            "compute.cli.rekey",
+            "Make a new SSH key and let it replace every key that may log in.",
+            RENTING,
+        ),
+        "down": Verb("compute.cli.down", "End leases now.", RENTING),
+        "receipts": Verb(
+            "compute.cli.receipts",
+            "List what miners have signed about your leases, and whether it holds.",
+            CHECKING,
+        ),
+        "receipt": Verb("compute.cli.receipt", "Check what miners have signed.", CHECKING),
+        "transcript": Verb("compute.cli.transcript", "Check proofs again.", CHECKING),
+        "calibrate": Verb(
+            "compute.cli.calibrate",
+            "Measure a trusted GPU and print its row for the class table.",
+            CHECKING,
+        ),
+        "config": Verb("compute.cli.config", "Read and change your settings.", HERE),
+        "explain": Verb("compute.cli.explain", "Explain an error code, or list them all.", HERE),
+        "schema": Verb(
+            "compute.cli.schema", "Print the JSON Schema of what a verb prints with --json.", HERE
+        ),
+        "completion": Verb("compute.cli.completion", "Print a shell's completion script.", HERE),
+        "version": Verb(
+            "compute.cli.version", "Show the version of the product and of what it stands on.", HERE
+        ),
+    }
+
 
 app = typer.Typer(
+    cls=Verbs,
     name="compute",
-    help="Rent proven GPU containers from a Bittensor subnet.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 2 usage, and one for each error: 'compute explain' lists them.",
 )
-for verb in (ls, up, ps, show, ssh, execute, logs, verify, extend, operate, rekey, down, explain):
-    verb.register(app)
 
 
 def _version(value: bool) -> None:
@@ -53,7 +108,7 @@ def _version(value: bool) -> None:
 def root(
     ctx: typer.Context,
     config: Annotated[
-        str, typer.Option(help="YAML file of settings.", envvar="COMPUTE_CONFIG")
+        str, typer.Option(help="YAML file of settings [env COMPUTE_CONFIG].", metavar="FILE")
     ] = "",
     network: Annotated[
         str, typer.Option(help="finney, test, ws://… or dev:/path [env COMPUTE_SUBTENSOR_NETWORK].")
@@ -64,7 +119,7 @@ def root(
     wallet_path: Annotated[
         str, typer.Option(help="Folder of wallets [env COMPUTE_WALLET_PATH].")
     ] = "",
-    state: Annotated[str, typer.Option(help="Folder of leases [env COMPUTE_STATE].")] = "",
+    state: Annotated[str, typer.Option(help="Folder of durable state [env COMPUTE_STATE].")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON, errors included.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     _version_flag: Annotated[
@@ -72,7 +127,7 @@ def root(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Rent proven GPU containers from a Bittensor subnet."""
+    """Rent proven GPU containers from a Bittensor subnet, and run its neurons."""
     flags = {
         "config": config,
         "subtensor.network": network,
@@ -82,39 +137,56 @@ def root(
         "wallet.path": wallet_path,
         "state": state,
     }
-    argv = [part for name, value in flags.items() if value for part in (f"--{name}", value)]
-    settings = load(RenterSettings, argv, prog="compute", fallback=default_config())
-    telemetry.configure("warning", settings.logging.format)
-    ctx.obj = Context(settings, Output(as_json=json, quiet=quiet or json), new_trace())
+    given = {name: value for name, value in flags.items() if value}
+    ctx.obj = Context(given, Output(as_json=json, quiet=quiet or json), ctx.obj.trace)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command and end the process with its documented exit code."""
     arguments = sys.argv[1:] if argv is None else argv
-    output = Output(as_json="--json" in arguments)
-    arguments = _json_first(arguments)
+    start = Context(output=Output(as_json="--json" in _head(arguments)))
+    completion_init()
+    code = 0
     try:
-        result = app(arguments, prog_name="compute", standalone_mode=False)
+        result = app(_json_first(arguments), prog_name="compute", standalone_mode=False, obj=start)
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
     except ComputeError as error:
-        output.error(error)
-        sys.exit(error.code.spec.exit_code)
+        start.output.error(error, start.trace)
+        code = error.code.spec.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
     except typer.TyperException as error:
-        output.error(ComputeError(Code.USAGE, str(error)))
-        sys.exit(Code.USAGE.spec.exit_code)
-    except BrokenPipeError:
-        sys.exit(0)
-    sys.exit(result if isinstance(result, int) else 0)
+        hint = "see 'compute --help', or --help after the verb"
+        start.output.error(ComputeError(Code.USAGE, str(error).rstrip("."), hint=hint), start.trace)
+        code = Code.USAGE.spec.exit_code
+    except BrokenPipeError:  # the reader has seen enough; nothing may be flushed at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if os.environ.get("COMPUTE_DEBUG"):
+            raise
+        unforeseen = ComputeError(
+            Code.INTERNAL,
+            f"{type(error).__name__}: {error}",
+            hint="run it again with COMPUTE_DEBUG=1 for the whole story, and report it",
+        )
+        start.output.error(unforeseen, start.trace)
+        code = Code.INTERNAL.spec.exit_code
+    sys.exit(code)
+
+
+def _head(arguments: list[str]) -> list[str]:
+    """What stands before a `--`."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def _json_first(arguments: list[str]) -> list[str]:
     """Let `--json` stand anywhere before a `--`, as people type it."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    head, tail = arguments[:end], arguments[end:]
+    head = _head(arguments)
     if "--json" not in head:
         return arguments
-    return ["--json", *(part for part in head if part != "--json"), *tail]
+    rest = [part for part in head if part != "--json"]
+    return ["--json", *rest, *arguments[len(head) :]]
 
 
 if __name__ == "__main__":

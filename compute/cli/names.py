@@ -4,16 +4,23 @@ from typing import Annotated
 
 import typer
 
-from compute.renter.book import LeaseBook
-from compute.settings.loading import load
-from compute.settings.renter import RenterSettings, default_config
+from compute.cli.context import Context
+from compute.errors import ComputeError
 
 
-def complete(incomplete: str) -> list[str]:
-    """Names of the leases that are not over."""
-    settings = load(RenterSettings, [], prog="compute", fallback=default_config())
-    records = LeaseBook(settings.state).all()
-    return [r.name for r in records if not r.ended and r.name.startswith(incomplete)]
+def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Names of the leases that are not over, with where each is; none from a damaged book."""
+    typed = ctx.find_root().params
+    flags = {name: str(typed[name]) for name in ("config", "state") if typed.get(name)}
+    try:
+        records = Context(flags).book.all()
+    except ComputeError:
+        return []
+    return [
+        (record.name, record.address)
+        for record in records
+        if not record.ended and record.name.startswith(incomplete)
+    ]
 
 
 Name = Annotated[str, typer.Argument(help="Name or id of a lease.", autocompletion=complete)]

@@ -5,10 +5,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
+import typer
+from pydantic import BaseModel, ConfigDict
 from rich.console import Console
-from rich.table import Table
 
+from compute.cli.sheet import Sheet
 from compute.errors import ComputeError
 
 
@@ -32,44 +33,86 @@ class Output:
     def progress(self, text: str) -> None:
         """Tell a person what is going on, on standard error."""
         if not self.quiet:
-            Console(stderr=True, highlight=False).print(text, style="dim", soft_wrap=True)
+            Console(stderr=True, highlight=False).print(
+                text, style="dim", soft_wrap=True, markup=False
+            )
 
-    def data(self, value: Any, table: Table | None = None, text: str | None = None) -> None:
-        """Print a result: JSON when asked for, else the table or the text."""
+    def data(
+        self, value: Any, sheet: Sheet | None = None, text: str | None = None, empty: str = ""
+    ) -> None:
+        """Print a result: JSON when asked for, else the table or the text.
+
+        Args:
+            value: what is printed as JSON.
+            sheet: the same for a person.
+            text: instead of a table.
+            empty: said on standard error when the table has no rows.
+        """
         if self.as_json:
-            print(json.dumps(_plain(value), indent=2, sort_keys=True))  # noqa: T201
-        elif table is not None:
-            Console(highlight=False).print(table)
+            print(json.dumps(plain(value), indent=2, sort_keys=True))  # noqa: T201
+        elif sheet is not None and (sheet.rows or not empty):
+            sheet.print()
+        elif sheet is not None:
+            self.progress(empty)
         elif text is not None:
             print(text)  # noqa: T201
+
+    def line(self, value: Any, text: str) -> None:
+        """Print one piece of a stream, as a line of JSON or as text that ends where it ends."""
+        if self.as_json:
+            print(json.dumps(plain(value), sort_keys=True), flush=True)  # noqa: T201
+        else:
+            print(text, end="", flush=True)  # noqa: T201
 
     def error(self, error: ComputeError, trace: str = "") -> None:
         """Print the one line, or the envelope `{code, message, hint, exit_code, trace}`."""
         if self.as_json:
-            print(json.dumps(envelope(error, trace), indent=2))  # noqa: T201
+            print(envelope(error, trace).model_dump_json(indent=2))  # noqa: T201
         else:
             print(f"error: {error.diagnostics()}", file=sys.stderr)  # noqa: T201
 
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something is destroyed, where somebody can answer; nobody is asked elsewhere.
 
-def envelope(error: ComputeError, trace: str = "") -> dict[str, Any]:
+        Raises:
+            typer.Abort: the answer is no.
+        """
+        if not yes and self.terminal and not self.as_json:
+            typer.confirm(question, abort=True, err=True)
+
+
+class Envelope(BaseModel):
+    """An error as data, the same for every verb.
+
+    Attributes:
+        code: stable identifier, see `compute explain`.
+        trace: id of the operation; the miner's log has it too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    message: str
+    hint: str
+    exit_code: int
+    trace: str
+
+
+def envelope(error: ComputeError, trace: str = "") -> Envelope:
     """An error as data."""
     spec = error.code.spec
-    return {
-        "code": spec.slug,
-        "message": str(error),
-        "hint": error.hint,
-        "exit_code": spec.exit_code,
-        "trace": trace,
-    }
+    return Envelope(
+        code=spec.slug,
+        message=str(error),
+        hint=error.hint,
+        exit_code=spec.exit_code,
+        trace=trace,
+    )
 
 
-def table(*columns: str, title: str | None = None) -> Table:
+def table(*columns: str, title: str | None = None) -> Sheet:
     """An empty table in the house's look."""
-    made = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for column in columns:
-        right = column.startswith(">")
-        made.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
-    return made
+    return Sheet(*columns, title=title)
 
 
 def duration(seconds: float) -> str:
@@ -86,11 +129,12 @@ def duration(seconds: float) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A result as what JSON knows."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     return value

@@ -1,11 +1,19 @@
 """`compute rekey`: new SSH keys for a lease, without a restart."""
 
+from typing import Any
+
 import typer
 
+from compute.cli.context import context
 from compute.cli.names import Name
-from compute.cli.session import context, run
-from compute.crypto import sshkeys
-from compute.protocol.synapses import LeaseAction, LeaseArguments
+from compute.cli.session import run
+
+
+def shapes() -> dict[str, Any]:
+    """What the verb prints as JSON."""
+    from compute.protocol.synapses import LeaseReply
+
+    return {"rekey": LeaseReply}
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +23,9 @@ def register(app: typer.Typer) -> None:
 
 def rekey(ctx: typer.Context, name: Name) -> None:
     """Make a new SSH key and let it replace every key that may log in."""
+    from compute.crypto import sshkeys
+    from compute.protocol.synapses import LeaseAction, LeaseArguments
+
     here = context(ctx)
     record = here.book.get(name)
     fresh = sshkeys.generate()

@@ -1,14 +1,26 @@
 """`compute show`: one lease as its miner sees it, with its timeline."""
 
 import time
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from compute.cli.context import context
 from compute.cli.names import Name
 from compute.cli.output import duration, table
-from compute.cli.session import context, run
-from compute.protocol.synapses import LeaseAction, LeaseReply
+from compute.cli.quote import grants
+from compute.cli.session import run
+from compute.cli.showing import precise_clock
+
+if TYPE_CHECKING:
+    from compute.protocol.synapses import LeaseReply
+
+
+def shapes() -> dict[str, Any]:
+    """What the verb prints as JSON."""
+    from compute.protocol.synapses import LeaseReply
+
+    return {"show": LeaseReply}
 
 
 def register(app: typer.Typer) -> None:
@@ -18,28 +30,28 @@ def register(app: typer.Typer) -> None:
 
 def show(ctx: typer.Context, name: Name) -> None:
     """Show a lease's state and everything that happened to it."""
+    from compute.protocol.synapses import LeaseAction
+
     here = context(ctx)
     record = here.book.get(name)
     reply = run(here, lambda session: session.renter.operate(record, LeaseAction.STATUS))
-    here.output.data(reply, text=_headline(record.name, reply))
-    if here.output.as_json:
-        return
-    rows = table("WHEN", "EVENT", "DETAIL")
+    rows = table("WHEN", ">AFTER", "EVENT", "DETAIL")
     for event in reply.events:
-        rows.add_row(_clock(event.at), event.event, event.detail)
-    here.output.data(None, rows)
+        rows.add_row(
+            precise_clock(event.at), _after(event.at - reply.created_at), event.event, event.detail
+        )
+    here.output.data(reply, text=_headline(record.name, reply))
+    if not here.output.as_json:
+        here.output.data(None, rows)
 
 
-def _headline(name: str, reply: LeaseReply) -> str:
+def _headline(name: str, reply: "LeaseReply") -> str:
     left = f", {duration(reply.expires_at - time.time())} left" if reply.ended_at is None else ""
     why = f" ({reply.reason})" if reply.reason else ""
-    wanted = reply.requirement
-    return (
-        f"{name}: {reply.state}{why}{left}\n"
-        f"{wanted.gpus} GPUs, {wanted.cpus} CPUs, {wanted.memory_mib} MiB memory, "
-        f"{wanted.disk_mib} MiB disk\n"
-    )
+    gone = "\nits teardown is signed: " + ", ".join(reply.teardown.checks) if reply.teardown else ""
+    return f"{name}: {reply.state}{why}{left}\n{grants(reply.requirement)}{gone}\n"
 
 
-def _clock(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
+def _after(seconds: float) -> str:
+    """Time since the request, as precise as it matters."""
+    return f"+{seconds:.3f}s" if seconds < 60 else f"+{duration(seconds)}"  # noqa: PLR2004 - a minute

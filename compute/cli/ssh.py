@@ -1,13 +1,13 @@
 """`compute ssh`: a shell in a lease, by the system's own ssh with the host key pinned."""
 
 import os
-import shutil
+from typing import Annotated
 
 import typer
 
+from compute.cli.context import context
 from compute.cli.names import Name
-from compute.cli.session import context
-from compute.errors import Code, UsageError
+from compute.cli.programs import program
 
 
 def register(app: typer.Typer) -> None:
@@ -15,17 +15,18 @@ def register(app: typer.Typer) -> None:
     app.command("ssh", context_settings={"ignore_unknown_options": True})(ssh)
 
 
-def ssh(ctx: typer.Context, name: Name, arguments: list[str] = typer.Argument(None)) -> None:  # noqa: B008
-    """Open a shell; anything after the name goes to ssh (for example -L 8888:localhost:8888)."""
+def ssh(
+    ctx: typer.Context,
+    name: Name,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="Goes to ssh: a command, or -L 8888:localhost:8888."),
+    ] = None,
+) -> None:
+    """Open a shell in a lease, with the system's ssh and the host key pinned."""
     here = context(ctx)
     record = here.book.get(name)
-    _ = record.lease_id
-    program = shutil.which("ssh")
-    if program is None:
-        raise UsageError(
-            "there is no ssh on this machine",
-            code=Code.HOST_UNFIT,
-            hint="install the OpenSSH client (openssh-client)",
-        )
+    _ = record.opened
     config = here.book.folder(record.name) / "ssh_config"
-    os.execv(program, [program, "-F", str(config), record.name, *(arguments or ())])  # noqa: S606
+    path = program("ssh")
+    os.execv(path, [path, "-F", str(config), record.name, *(arguments or ())])  # noqa: S606

@@ -12,6 +12,7 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -23,7 +24,11 @@ from compute.domain.hardware import Value
 from compute.errors import Code, ComputeError, LeaseError, UsageError
 from compute.protocol.synapses import Credentials
 
+if TYPE_CHECKING:
+    from compute.protocol.receipts import Receipt
+
 KEY_BITS = 3072
+RECEIPTS = "receipts"
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,40}$")
 _WORDS = (
     *("amber", "basalt", "cedar", "delta", "ember", "fjord", "grove", "heron", "iris", "juniper"),
@@ -52,15 +57,30 @@ class LeaseRecord(Value):
     ended: bool = False
 
     @property
-    def lease_id(self) -> str:
-        """The lease's id.
+    def opened(self) -> Credentials:
+        """The lease's credentials.
 
         Raises:
             LeaseError: `LEASE_UNKNOWN` when the request was never answered.
         """
         if self.credentials is None:
-            raise LeaseError(Code.LEASE_UNKNOWN, f"'{self.name}' was asked for but never answered")
-        return self.credentials.lease_id
+            raise LeaseError(
+                Code.LEASE_UNKNOWN,
+                f"'{self.name}' was asked for but never answered",
+                hint=f"'compute up --resume {self.name}' asks again for the same lease",
+            )
+        return self.credentials
+
+    @property
+    def lease_id(self) -> str:
+        """The lease's id; raises `LeaseError` like `opened`."""
+        return self.opened.lease_id
+
+    def standing(self, now: float) -> str:
+        """What this machine knows of it: `unanswered`, `up` or `over`; `now` in Unix seconds."""
+        if self.credentials is None:
+            return "unanswered"
+        return "over" if self.ended or self.credentials.expires_at <= now else "up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +176,16 @@ class LeaseBook:
             return (self.folder(name) / file).read_text()
         except OSError as error:
             raise LeaseError(Code.LEASE_UNKNOWN, f"'{name}' has no {file}") from error
+
+    def keep_receipt(self, name: str, receipt: "Receipt") -> None:
+        """Keep a miner's signed answer about a lease, named by the request's time."""
+        folder = self.folder(name) / RECEIPTS
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _write(folder / f"{receipt.nonce}.json", receipt.to_json().encode())
+
+    def receipts(self, name: str) -> list[Path]:
+        """Files of a lease's receipts, oldest first."""
+        return sorted((self.folder(name) / RECEIPTS).glob("*.json"))
 
     def get(self, name: str) -> LeaseRecord:
         """The record of this name or lease id; raises `LeaseError` `LEASE_UNKNOWN`."""

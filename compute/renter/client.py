@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -29,8 +29,8 @@ from compute.protocol.synapses import (
 from compute.renter.book import LeaseBook, LeaseRecord, new_keys
 
 REQUEST_FILE = "request.json"
-RECEIPT_FILE = "receipt.json"
-NEVER_ARRIVED = (Code.PEER_AWAY, Code.ADDRESS_REFUSED)
+# Looking changes nothing; everything else is worth a receipt.
+RECORDED = frozenset(LeaseAction) - {LeaseAction.STATUS, LeaseAction.LOGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One miner's answer to `Specs`: what it claims, and how fast it answered."""
+    """One miner's answer to `Specs`: what it claims, and how fast it answered.
+
+    Attributes:
+        stale: age of the miner's view of the chain where that is too old, else empty.
+    """
 
     uid: int
     peer: Peer
     specs: SpecsReply
     elapsed_s: float
+    stale: str = ""
 
     def fits(self, wanted: Requirement) -> bool:
         """Whether the claim says that the requirement is free now."""
@@ -84,6 +89,7 @@ class Renter:
         book: where keys and records are kept.
         hotkey: address (ss58) of that hotkey; credentials are bound to it.
         netuid: subnet that the records belong to.
+        trace: id of the operation that this renter works for; the miner logs it too.
         now: Unix seconds.
     """
 
@@ -94,12 +100,14 @@ class Renter:
         *,
         hotkey: str,
         netuid: int,
+        trace: str = "",
         now: Callable[[], float] = time.time,
     ) -> None:
         self._dendrite = dendrite
         self._book = book
         self._hotkey = hotkey
         self._netuid = netuid
+        self._trace = trace or None
         self._now = now
 
     @property
@@ -114,10 +122,10 @@ class Renter:
         async def ask(uid: int, hotkey: str, axon: str) -> Offer | tuple[int, ComputeError]:
             try:
                 peer = Peer.parse(hotkey, axon)
-                answer = await self._dendrite.call(peer, SPECS, SpecsRequest())
+                answer = await self._dendrite.call(peer, SPECS, SpecsRequest(), trace=self._trace)
             except ComputeError as error:
                 return uid, error
-            return Offer(uid, peer, answer.reply, answer.elapsed_s)
+            return Offer(uid, peer, answer.reply, answer.elapsed_s, answer.stale)
 
         results = await asyncio.gather(*(ask(n.uid, n.hotkey, n.axon or "") for n in asked))
         offers = [item for item in results if isinstance(item, Offer)]
@@ -128,16 +136,14 @@ class Renter:
         """Ask whether a wish could be had from this miner now; nothing is reserved."""
         keys = await asyncio.to_thread(new_keys)
         request = _request(wish, keys.public_pem, keys.ssh.public, f"quote-{uuid4().hex}")
-        answer = await self._dendrite.call(
-            peer, ALLOCATE, request.model_copy(update={"checking": True})
-        )
-        return answer.reply
+        checking = request.model_copy(update={"checking": True})
+        return (await self._dendrite.call(peer, ALLOCATE, checking, trace=self._trace)).reply
 
-    async def up(self, peer: Peer, wish: Wish, *, name: str = "", trace: str = "") -> LeaseRecord:
+    async def up(self, peer: Peer, wish: Wish, *, name: str = "") -> LeaseRecord:
         """Lease from a miner and open the credentials.
 
         The keys and the idempotency key are on disk before the request leaves; if the answer is
-        lost, `resume` asks again and gets the same lease.
+        late, they stay there, and `resume` asks again and gets the same lease.
 
         Raises:
             ComputeError: the miner's own refusal, or a `PeerError` when it did not answer rightly.
@@ -154,19 +160,31 @@ class Renter:
         request = _request(wish, keys.public_pem, keys.ssh.public, record.idempotency_key)
         self._book.attach(record.name, REQUEST_FILE, request.model_dump_json())
         try:
-            answer = await self._dendrite.call(peer, ALLOCATE, request, trace=trace or None)
+            answer = await self._allocate(peer, request)
         except ComputeError as error:
-            if not isinstance(error, PeerError) or error.code in NEVER_ARRIVED:
+            if error.code is not Code.PEER_LATE:
                 self._book.forget(record.name)
-            raise
+                raise
+            hint = f"there may be a lease: 'compute up --resume {record.name}' asks for it again"
+            raise PeerError(Code.PEER_LATE, error.detail, hint=hint) from error
         return self._opened(record, answer)
+
+    async def _allocate(self, peer: Peer, request: AllocateRequest) -> Answer[AllocateReply]:
+        """Send a request; once more when its answer was spoilt on the way, for the same lease."""
+        try:
+            return await self._dendrite.call(peer, ALLOCATE, request, trace=self._trace)
+        except PeerError as error:
+            if error.code is not Code.PEER_INVALID:
+                raise
+        return await self._dendrite.call(peer, ALLOCATE, request, trace=self._trace)
 
     async def resume(self, record: LeaseRecord) -> LeaseRecord:
         """Ask again for a lease whose answer was lost; the same request gives the same lease."""
         text = self._book.attached(record.name, REQUEST_FILE)
         request = AllocateRequest.model_validate_json(text)
         peer = Peer.parse(record.miner, record.address)
-        return self._opened(record, await self._dendrite.call(peer, ALLOCATE, request))
+        answer = await self._dendrite.call(peer, ALLOCATE, request, trace=self._trace)
+        return self._opened(record, answer)
 
     def _opened(self, record: LeaseRecord, answer: Answer[AllocateReply]) -> LeaseRecord:
         reply = answer.reply
@@ -178,7 +196,7 @@ class Renter:
             raise LeaseError(Code.CREDENTIALS, "they are of another lease")
         record = record.model_copy(update={"credentials": credentials})
         self._book.save(record)
-        self._book.attach(record.name, RECEIPT_FILE, answer.receipt.to_json())
+        self._book.keep_receipt(record.name, answer.receipt)
         return record
 
     async def operate(
@@ -201,7 +219,10 @@ class Renter:
             proof=possession.prove(keys.rsa, signed),
         )
         peer = Peer.parse(record.miner, record.address)
-        reply = (await self._dendrite.call(peer, LEASE, request)).reply
+        answer = await self._dendrite.call(peer, LEASE, request, trace=self._trace)
+        reply = answer.reply
+        if action in RECORDED:
+            self._book.keep_receipt(record.name, answer.receipt)
         if reply.lease_id != record.lease_id:
             raise PeerError(Code.PEER_INVALID, "the answer is about another lease")
         self._remember(record, reply)
@@ -218,18 +239,6 @@ class Renter:
     async def down(self, record: LeaseRecord) -> LeaseReply:
         """Release a lease; a lease that is over already is no error."""
         return await self.operate(record, LeaseAction.RELEASE)
-
-
-def best(offers: Iterable[Offer], wanted: Requirement) -> Offer:
-    """The fitting offer with the quickest answer.
-
-    Raises:
-        LeaseError: `NO_CAPACITY` when no offer fits.
-    """
-    fitting = [offer for offer in offers if offer.fits(wanted)]
-    if not fitting:
-        raise LeaseError(Code.NO_CAPACITY, "no miner says that it has this free")
-    return min(fitting, key=lambda offer: offer.elapsed_s)
 
 
 def _request(wish: Wish, public_pem: str, ssh_public: str, key: str) -> AllocateRequest:

@@ -1,13 +1,17 @@
 """Everything a renter needs, made once and closed together."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from compute.adapters.chain import SdkChain, open_wallet
 from compute.domain.metagraph import Metagraph, Neuron
 from compute.errors import Code, PeerError, UsageError
 from compute.ports.chain import Chain
 from compute.protocol.dendrite import Dendrite, Peer
 from compute.renter.book import LeaseBook
 from compute.renter.client import Renter
+from compute.settings.renter import RenterSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,31 @@ class RenterSession:
         """Close connections."""
         await self.dendrite.close()
         await self.chain.close()
+
+
+@asynccontextmanager
+async def open_session(settings: RenterSettings, trace: str = "") -> AsyncIterator[RenterSession]:
+    """Open a renter's session: wallet, chain and dendrite.
+
+    Args:
+        settings: whose wallet, which chain, which state folder.
+        trace: id of the operation that the session is for.
+
+    Raises:
+        WalletError: when the hotkey is missing.
+        UsageError: when there is no such network.
+    """
+    wallet = open_wallet(settings.wallet.path, settings.wallet.name, settings.wallet.hotkey)
+    hotkey = wallet.hotkey.ss58_address
+    dendrite = Dendrite(wallet, allow_private=settings.private_addresses)
+    chain = SdkChain(settings.subtensor.network, settings.netuid, wallet)
+    book = LeaseBook(settings.state)
+    renter = Renter(dendrite, book, hotkey=hotkey, netuid=settings.netuid, trace=trace)
+    session = RenterSession(hotkey, chain, dendrite, book, renter)
+    try:
+        yield session
+    finally:
+        await session.close()
 
 
 def find_miner(metagraph: Metagraph, wanted: str) -> Neuron:

@@ -55,7 +55,7 @@ def load(
     config = flags.pop("config", None) or environ.get(f"{PREFIX}_CONFIG")
     if not config and fallback is not None and fallback.exists():
         config = str(fallback)
-    merged: dict[str, Any] = _yaml(Path(config)) if config else {}
+    merged: dict[str, Any] = read_yaml(Path(config).expanduser()) if config else {}
     for path, _ in leaves(model):
         if (value := environ.get(variable(path))) is not None:
             _put(merged, path, value)
@@ -84,7 +84,13 @@ def variable(path: Path_) -> str:
 
 def default_of(field: FieldInfo) -> str:
     """A field's default, as it is shown to a person."""
-    value = field.get_default(call_default_factory=True, validated_data={})
+    return shown(field.get_default(call_default_factory=True, validated_data={}))
+
+
+def shown(value: Any) -> str:
+    """A setting's value, as it is shown to a person; never a secret."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, SecretStr):
         return "unset" if not value.get_secret_value() else "set"
     if isinstance(value, tuple | list | frozenset):
@@ -123,18 +129,28 @@ def _metavar(annotation: Any) -> str:
     return {int: "N", float: "X", Path: "PATH"}.get(kind, "TEXT")
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a file of settings; raises `UsageError` when it is not one."""
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise UsageError(f"the settings file {path} cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"the settings file {path} is not YAML: {error}") from None
+        raise UsageError(f"the settings file {path} is not YAML{_where(error)}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"the settings file {path} is not text") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UsageError(f"the settings file {path} is not a mapping")
     return content
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """Line and column of a fault, and what it is."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", "") or ""
+    return f" at line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else ""
 
 
 def _put(target: dict[str, Any], path: Path_, value: Any) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import signal
+import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -20,9 +22,9 @@ from compute.renter.book import LeaseBook
 from compute.renter.client import Renter, Wish
 from compute.renter.session import peer_of
 from compute.testing.rig import Rig, RigPlan
+from tests.command import COMMAND, ROOT, Ran, run, run_process
 
 pytestmark = pytest.mark.engine
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -64,71 +66,146 @@ def lease(rig, request):
     renting(rig, lambda renter, _: renter.down(record))
 
 
-def compute(
-    rig: Rig, *arguments: str, state: str = "renter", stdin: str = ""
-) -> tuple[int, str, str]:
-    flags = rig.flags("validator")
-    command = [sys.executable, "-m", "compute.cli.main", "--network", flags["subtensor.network"]]
-    command += ["--netuid", flags["netuid"], "--wallet", "validator"]
-    command += ["--wallet-path", flags["wallet.path"], "--state", str(rig.root / "renter")]
-    done = subprocess.run(
-        [*command, *arguments],
-        env=rig.environment() | {"COMPUTE_PRIVATE_ADDRESSES": "true"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        input=stdin,
-        timeout=90,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
+def flags(rig: Rig) -> list[str]:
+    """What a renter on the rig types before the verb."""
+    found = rig.flags("validator")
+    named = {
+        "network": found["subtensor.network"], "netuid": found["netuid"],
+        "wallet": "validator", "wallet-path": found["wallet.path"],
+        "state": str(rig.root / "renter"),
+    }  # fmt: skip
+    return [part for name, value in named.items() for part in (f"--{name}", value)]
+
+
+PRIVATE = {"COMPUTE_PRIVATE_ADDRESSES": "true"}
+
+
+def compute(rig: Rig, *arguments: str, stdin: str = "") -> Ran:
+    """Run a verb as a renter on the rig."""
+    return run(*flags(rig), *arguments, stdin=stdin, env=PRIVATE)
+
+
+def compute_process(rig: Rig, *arguments: str) -> Ran:
+    """The same as a process of its own, for what hands the process over to ssh."""
+    return run_process(*flags(rig), *arguments, env=rig.environment() | PRIVATE)
+
+
+def data(rig: Rig, verb: str, *arguments: str, as_verb: str = ""):
+    """A verb's output as data, checked against its published schema."""
+    ran = compute(rig, *verb.split(), *arguments, "--json")
+    assert ran.code == 0, ran
+    return ran.json(as_verb or verb)
 
 
 def test_a_renter_walks_through_every_verb(rig):
-    """From the offers to the end of a lease, as a person types it."""
-    code, out, _ = compute(rig, "--json", "ls")
-    assert (code, json.loads(out)[0]["uid"]) == (0, 0)
-    code, out, _ = compute(rig, "up", "--dry-run", "--ttl", "1m")
-    assert (code, "available now" in out) == (0, True)
-    code, out, err = compute(
-        rig, "up", "--ttl", "2m", "--memory", "300m", "--name", "walk", "--json"
-    )
-    assert code == 0, err
-    record = json.loads(out)
+    """From the offers to the end of a lease, as a person types it; every answer by its schema."""
+    assert [offer["uid"] for offer in data(rig, "ls")] == [0]
+    assert data(rig, "quote", "--ttl", "1m")[0]["available"]
+    assert data(rig, "up", "--dry-run", "--ttl", "1m", as_verb="up --dry-run")[0]["available"]
+    record = data(rig, "up", "--ttl", "3m", "--memory", "300m", "--port", "8000", "--name", "walk")
     assert record["name"] == "walk"
-    code, out, _ = compute(rig, "ps", "--json")
-    assert [row["state"] for row in json.loads(out) if row["name"] == "walk"] == ["up"]
-    code, out, _ = compute(rig, "exec", "walk", "--", "sh", "-c", "cat; exit 7", stdin="through")
-    assert (code, out) == (7, "through")
-    assert compute(rig, "ssh", "walk", "id", "-un")[:2] == (0, "root\n")
-    code, out, _ = compute(rig, "verify", "walk", "--json")
-    assert (code, json.loads(out)["passed"]) == (0, True)
-    assert compute(rig, "pause", "walk")[0] == 0
-    assert json.loads(compute(rig, "show", "walk", "--json")[1])["state"] == "paused"
-    assert compute(rig, "unpause", "walk")[0] == 0
-    assert compute(rig, "exec", "walk", "--", "touch", "/root/kept")[0] == 0
-    assert compute(rig, "restart", "walk")[0] == 0
-    assert compute(rig, "exec", "walk", "--", "test", "-e", "/root/kept")[0] == 0
-    assert compute(rig, "rekey", "walk")[0] == 0
-    assert compute(rig, "ssh", "walk", "true")[0] == 0
-    before = json.loads(compute(rig, "show", "walk", "--json")[1])["expires_at"]
-    assert compute(rig, "extend", "walk", "1m")[0] == 0
-    after = json.loads(compute(rig, "show", "walk", "--json")[1])
-    assert round(after["expires_at"] - before) == 60
+    assert [row["state"] for row in data(rig, "ps") if row["name"] == "walk"] == ["up"]
+    assert [r["state"] for r in data(rig, "ps", "--refresh") if r["name"] == "walk"] == ["active"]
+    ran = compute(rig, "exec", "walk", "--", "sh", "-c", "cat; exit 7", stdin="through")
+    assert (ran.code, ran.out) == (7, "through")
+    assert data(rig, "exec", "walk", "id -un")["stdout"] == "root\n"
+    assert compute_process(rig, "ssh", "walk", "id", "-un").out == "root\n"
+    verified = data(rig, "verify", "walk", "--transcript", str(rig.root / "proof.mgx"))
+    assert verified["passed"]
+    assert data(rig, "transcript verify", str(rig.root / "proof.mgx"))["passed"]
+    assert data(rig, "pause", "walk")["state"] == "paused"
+    assert data(rig, "unpause", "walk")["state"] == "active"
+    assert compute(rig, "exec", "walk", "--", "touch", "/root/kept").code == 0
+    assert data(rig, "restart", "walk")["state"] == "active"
+    assert compute(rig, "exec", "walk", "--", "test", "-e", "/root/kept").code == 0
+    assert data(rig, "rekey", "walk")["state"] == "active"
+    assert compute_process(rig, "ssh", "walk", "true").code == 0
+    before = data(rig, "show", "walk")["expires_at"]
+    assert round(data(rig, "extend", "walk", "1m")["expires_at"] - before) == 60
+    after = data(rig, "show", "walk")
     assert {"requested", "ready", "paused", "restarted"} <= {e["event"] for e in after["events"]}
-    assert "Accepted publickey" in json.loads(compute(rig, "logs", "walk", "--json")[1])["logs"]
-    assert compute(rig, "down", "walk", "--dry-run")[0] == 0
-    assert compute(rig, "down", "walk")[:2] == (0, "walk: ended\n")
-    over = json.loads(compute(rig, "show", "walk", "--json")[1])
+    assert "+0.0" in compute(rig, "show", "walk").out
+    assert "Accepted publickey" in data(rig, "logs", "walk")["logs"]
+    assert data(rig, "down", "walk", "--dry-run") == [{"name": "walk", "state": "would end"}]
+    assert data(rig, "down", "walk") == [{"name": "walk", "state": "ended"}]
+    over = data(rig, "show", "walk")
     assert (over["state"], over["reason"]) == ("ended", "released")
     assert over["teardown"]["checks"]
+    kept = data(rig, "receipts", "walk")
+    asked = [receipt["asked"] for receipt in kept]
+    assert asked == [
+        "Allocate",
+        *(f"Lease {each}" for each in ("pause", "unpause", "restart", "exchange_key")),
+        *("Lease extend", "Lease release"),
+    ]
+    assert all(receipt["holds"] for receipt in kept)
+    checked = data(rig, "receipt verify", kept[0]["file"])
+    assert checked["callee"] == rig.wallet("miner").hotkey.ss58_address
+
+
+def test_files_and_ports_of_a_lease_are_at_hand(rig, lease, tmp_path):
+    """A folder goes in and out unchanged; a port inside answers on this machine."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bytes").write_bytes(bytes(range(256)) * 999)
+    data(rig, "cp", str(tmp_path / "in"), f"{lease.name}:/root/there")
+    data(rig, "cp", f"{lease.name}:/root/there/bytes", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == bytes(range(256)) * 999
+    missing = compute(rig, "cp", f"{lease.name}:/no/such", str(tmp_path), "--json")
+    assert "No such file" in missing.json("error")["message"]
+    assert compute(rig, "cp", "here", "there").code == Code.USAGE.spec.exit_code
+    serve = (
+        "cd /root/there && (setsid python3 -m http.server 8000 --bind 127.0.0.1 >/dev/null 2>&1 &)"
+    )
+    assert compute(rig, "exec", lease.name, serve).code == 0
+    forward = subprocess.Popen(
+        [*COMMAND, *flags(rig), "--json", "port-forward", lease.name, "0:8000"],
+        env=rig.environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        told = Ran(0, forward.stdout.readline(), "").json("port-forward")
+        port = told["forwards"][0]["local"]
+        assert fetched(port) == (tmp_path / "back").read_bytes()
+    finally:
+        forward.send_signal(signal.SIGINT)
+        assert forward.wait(10) == 130
+    with socket.socket() as gone:
+        assert gone.connect_ex(("127.0.0.1", port)) != 0
+
+
+def fetched(port: int) -> bytes:
+    """A file from the server behind a forwarded port, which may still be starting."""
+    for _ in range(50):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/bytes", timeout=5) as answer:
+                return answer.read()
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    raise AssertionError("nothing is served")
+
+
+def test_a_lost_answer_is_asked_for_again_by_its_name(rig):
+    """`up --resume` opens the lease of a record that was never answered."""
+    wish = Wish(60, Requirement(memory_mib=256))
+    record = renting(rig, lambda renter, peer: renter.up(peer, wish, name="lost"))
+    book = LeaseBook(rig.root / "renter")
+    book.save(record.model_copy(update={"credentials": None}))
+    assert compute(rig, "ssh", "lost").code == Code.LEASE_UNKNOWN.spec.exit_code
+    assert data(rig, "up", "--resume", "lost")["credentials"]["lease_id"] == record.lease_id
+    assert data(rig, "down", "lost")[0]["state"] == "ended"
+
+
+def test_waiting_for_capacity_ends(rig):
+    """`up --wait` goes on asking, says so, and ends with the refusal when the time is up."""
+    begun = time.monotonic()
+    ran = compute(rig, "up", "--memory", "900g", "--ttl", "1m", "--wait", "2s")
+    assert ran.code == Code.NO_CAPACITY.spec.exit_code
+    assert "asking again for" in ran.err
+    assert 2 <= time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["frobnicate"], Code.USAGE),
         (["ps", "--bogus"], Code.USAGE),
         (["up", "--ttl", "soon"], Code.USAGE),
         (["up", "--gpu", "H100", "--ttl", "1m"], Code.NO_CAPACITY),
@@ -139,18 +216,15 @@ def test_a_renter_walks_through_every_verb(rig):
         (["up", "--miner", "0", "--ttl", "1m", "--image", "a@sha256:" + "0" * 64], None),
         (["show", "nobody"], Code.LEASE_UNKNOWN),
         (["ssh", "../../etc"], Code.LEASE_UNKNOWN),
-        (["explain", "no_such_code"], Code.USAGE),
     ],
 )
 def test_mistakes_are_one_line_and_one_envelope(rig, arguments, code):
     """Every mistake has its exit code, one line for people, and the same as data."""
-    exit_code, _, said = compute(rig, *arguments)
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    again, out, _ = compute(rig, "--json", *arguments)
-    envelope = json.loads(out)
-    assert set(envelope) == {"code", "message", "hint", "exit_code", "trace"}
-    assert exit_code == again == envelope["exit_code"]
+    said = compute(rig, *arguments)
+    assert len([line for line in said.err.splitlines() if line.startswith("error: ")]) == 1
+    again = compute(rig, "--json", *arguments)
+    envelope = again.json("error")
+    assert said.code == again.code == envelope["exit_code"]
     assert code is None or envelope["code"] == code.spec.slug
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from compute.cli import parsing
 from compute.cli.output import duration
 from compute.errors import UsageError
+from compute.renter import parsing
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Verbs about a validator, from its state folder."""
