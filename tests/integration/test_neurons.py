@@ -16,8 +16,8 @@ from compute.adapters.ssh.session import SshSession
 from compute.domain.container import OWNER
 from compute.domain.requirement import Requirement
 from compute.errors import Code, ComputeError
-from compute.protocol.dendrite import Dendrite
-from compute.protocol.synapses import LeaseAction
+from compute.protocol.dendrite import Dendrite, Peer
+from compute.protocol.synapses import SPECS, LeaseAction, SpecsRequest
 from compute.renter.book import LeaseBook, LeaseRecord
 from compute.renter.client import Renter, Wish
 from compute.renter.session import peer_of
@@ -231,17 +231,17 @@ def test_wrong_input_is_one_line_with_a_hint(case, rig):
     assert len(lines[0].split("). ", 1)[1]) > len("a hint.")
 
 
-def test_engine_and_chain_may_go_away_while_running(rig, tmp_path):
-    """With its engine gone a miner refuses leases with `engine_away`, and goes on serving."""
-    relay = tmp_path / "engine.sock"
-    forward = subprocess.Popen(
-        [
-            sys.executable,
-            str(Path(__file__).with_name("unix_relay.py")),
-            str(relay),
-            rig.docker_host,
-        ]
-    )
+def relayed(relay: Path, docker_host: str) -> subprocess.Popen[bytes]:
+    """Another way to the engine, which a test can cut."""
+    relay.unlink(missing_ok=True)
+    program = str(Path(__file__).with_name("unix_relay.py"))
+    return subprocess.Popen([sys.executable, program, str(relay), docker_host])
+
+
+def test_the_engine_may_go_away_and_come_back(rig, tmp_path):
+    """Without its engine a miner serves on and refuses leases; with it again, it leases."""
+    relay, engine = tmp_path / "engine.sock", rig.docker_host
+    forward = relayed(relay, engine)
     try:
         rig.wait("relay", relay.exists, 10)
         rig.docker_host = f"unix://{relay}"
@@ -249,17 +249,71 @@ def test_engine_and_chain_may_go_away_while_running(rig, tmp_path):
         rig.wait_ready(miner)
         forward.kill()
         forward.wait()
-        relay.unlink()
         with pytest.raises(ComputeError) as caught:
             asyncio.run(rent(rig, 10))
         assert caught.value.code is Code.ENGINE_AWAY
-        rig.chain_file.rename(rig.root / "away.sqlite")
-        time.sleep(1)
         assert miner.running
         assert "Traceback" not in miner.log.read_text()
-        (rig.root / "away.sqlite").rename(rig.chain_file)
+        forward = relayed(relay, engine)
+
+        def again():
+            try:
+                return asyncio.run(rent(rig, 5, name="again"))
+            except ComputeError as error:
+                if error.code is not Code.ENGINE_AWAY:
+                    raise
+                return None
+
+        assert rig.wait("lease", again, 30).credentials
         code, seconds = miner.stop()
         assert (code, seconds < LIMIT_S) == (0, True)
+        owner = rig.owner()
+        rig.wait("end of the guard", lambda: not count(rig, owner), 30)
     finally:
         forward.kill()
         forward.wait()
+
+
+def count(rig: Rig, owner: str) -> int:
+    """Containers and processes of a rig's miner that are still there."""
+    client = docker.DockerClient(base_url=rig.docker_host)
+    try:
+        left = count_leftovers(client, [owner], [], rig.root)
+    finally:
+        client.close()
+    return left.containers + left.networks + left.processes
+
+
+def test_the_chain_may_go_away_and_come_back(rig):
+    """With the chain away both neurons go on; the miner still serves whom it knew before."""
+    miner = rig.start_miner()
+    rig.wait_ready(miner)
+    validator = rig.start_validator(validation__poll_s="0.25")
+    rig.wait("validator", lambda: "validator_starts" in validator.log.read_text(), 30)
+    away = rig.root / "away"
+    away.mkdir()
+    files = [path for path in rig.root.iterdir() if path.name.startswith("chain.sqlite")]
+    for path in files:
+        path.rename(away / path.name)
+    rig.chain_file.mkdir()  # so that nothing is opened or made in its place
+    time.sleep(2)
+    assert miner.running
+    assert validator.running
+    peer = Peer(rig.wallet("miner").hotkey.ss58_address, ADDRESS, port_of(miner))
+
+    async def specs():
+        async with Dendrite(rig.wallet("validator"), allow_private=True) as dendrite:
+            return (await dendrite.call(peer, SPECS, SpecsRequest())).reply
+
+    assert asyncio.run(specs()).total.cpus >= 1
+    rig.chain_file.rmdir()
+    for path in files:
+        (away / path.name).rename(path)
+    for neuron in (validator, miner):
+        assert "Traceback" not in neuron.log.read_text()
+        code, seconds = neuron.stop()
+        assert (code, seconds < LIMIT_S) == (0, True)
+
+
+def port_of(miner) -> int:
+    return int(miner.arguments[miner.arguments.index("--axon.port") + 1])
