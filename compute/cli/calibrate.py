@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compute.proof.sizes import Sizes
 
 GPU_N, CPU_N, CPU_BLOCKS = 16384, 1024, 8
-SWEEP_WIDTH = 1024
+SWEEP_WIDTH = 1024  # of every class in the table
 
 
 class Calibrated(Value):
@@ -109,4 +109,4 @@ def _sizes(engine: "Engine", n: int, blocks: int) -> "Sizes":
     gpu = torch is not None and torch.cuda.is_available() and "cpu" not in engine.device.lower()
     width = n or (GPU_N if gpu else CPU_N)
     fill = blocks_for(engine.memory_bytes, width) if gpu else CPU_BLOCKS
-    return Sizes(width, blocks or fill, min(SWEEP_WIDTH, width))
+    return Sizes(width, blocks or fill, SWEEP_WIDTH)

@@ -71,11 +71,11 @@ def write_setting(file: Path, name: str, value: str | None) -> None:
     place = name.split(".")
     _remove(content, place)
     if value is not None:
-        load(RenterSettings, [f"--{name}", value], prog="compute", environ={})
+        checked = load(RenterSettings, [f"--{name}", value], prog="compute", environ={})
         inner = content
         for part in place[:-1]:
             inner = inner.setdefault(part, {})
-        inner[place[-1]] = yaml.safe_load(value) if _typed(value) else value
+        inner[place[-1]] = _at(checked.model_dump(mode="json"), tuple(place))
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = file.with_name(f".{file.name}.new")
@@ -83,14 +83,6 @@ def write_setting(file: Path, name: str, value: str | None) -> None:
         fresh.replace(file)
     except OSError as error:
         raise ComputeError(Code.STORAGE_FAILED, f"{file}: {error.strerror}") from error
-
-
-def _typed(value: str) -> bool:
-    """Whether YAML would read it as a number or a truth value."""
-    try:
-        return isinstance(yaml.safe_load(value), bool | int | float)
-    except yaml.YAMLError:
-        return False
 
 
 def _at(content: Any, place: tuple[str, ...]) -> Any:
