@@ -15,6 +15,10 @@ debootstrap debootstrap
 mount mount
 tar tar
 "
+readonly TEST_NEEDS="
+chromium chromium
+chromedriver chromium-driver
+"
 
 # Prints the packages of those needs that are not met.
 missing_packages() {

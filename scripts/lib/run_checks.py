@@ -2,7 +2,7 @@
 
 import sys
 
-from leftovers import find_leftovers
+from leftovers import adopt_orphans, end_orphans, find_leftovers
 from steps import BIN, HERE, interrupted, prepare_base_image, run_step, say
 
 _CHECKS = {
@@ -26,8 +26,9 @@ def main(arguments: list[str]) -> int:
     status = prepare_base_image()
     if status:
         return status
+    adopt_orphans()
     status = run_step("pytest", [sys.executable, "-m", "pytest", *_test_arguments(arguments)])
-    left = find_leftovers()
+    left = end_orphans() + find_leftovers()
     for line in left:
         say(f"left behind by the tests: {line}")
     if failed:
