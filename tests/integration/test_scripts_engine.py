@@ -33,6 +33,13 @@ pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(os.geteuid() != 0, reason="a private engine needs root"),
 ]
+# Starts a command as a terminal would, even where the tests run under nohup or in the background.
+HEARING = (
+    "import os, signal, sys\n"
+    "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):\n"
+    "    signal.signal(number, signal.SIG_DFL)\n"
+    "os.execv(sys.argv[1], sys.argv[1:])\n"
+)
 # A shell that hears nothing, as a tenant's might.
 STUBBORN = ["/bin/sh", "-c", "trap '' TERM INT HUP; while :; do sleep 0.2; done"]
 
@@ -290,7 +297,8 @@ def test_a_signal_ends_the_command_first_and_the_engine_after(
         f"pathlib.Path({str(state / 'ready')!r}).touch()\n"
         "time.sleep(60)\n"
     )
-    command = [sys.executable, "-m", "compute.adapters.engine.private", "run"]
+    command = [sys.executable, "-c", HEARING]
+    command += [sys.executable, "-m", "compute.adapters.engine.private", "run"]
     environ = {key: value for key, value in os.environ.items() if key != "DOCKER_HOST"}
     runner = subprocess.Popen(
         [*command, "--state", str(state), "--", sys.executable, "-c", child],
