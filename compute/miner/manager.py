@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from compute.domain.capacity import Assignment, free, place
-from compute.domain.lease import EndReason, Lease, LeaseKind, LeaseState
+from compute.domain.lease import TEST_KINDS, EndReason, Lease, LeaseKind, LeaseState
 from compute.domain.requirement import Capacity
 from compute.domain.timeline import Deadline
 from compute.errors import Code, ComputeError, EngineError, LeaseError
 from compute.miner import requests
 from compute.miner.blocked import BlockedPorts
+from compute.miner.draining import Drain
 from compute.miner.host import Host
 from compute.miner.locks import LeaseLocks
 from compute.miner.network import LeaseNetwork
@@ -29,6 +30,7 @@ from compute.protocol.synapses import AllocateReply, AllocateRequest
 from compute.telemetry.logs import get
 
 ENDERS = 8  # leases brought to their end at the same time
+DRAINING_S = 300.0  # a renter who is turned away may ask again after so long
 MAKING_S = 55.0  # a repeated request waits so long for the first one: less than a dendrite does
 _log = get("miner.leases")
 
@@ -45,6 +47,7 @@ class LeaseManager:
         self.host = host
         self.locks = LeaseLocks()
         self.blocked = BlockedPorts()
+        self.drain = Drain(host.settings.state)
         self.network = LeaseNetwork(host)
         self.provisioner = Provisioner(host, self.network, self.blocked, advertised)
         self.undertaker = Undertaker(host)
@@ -73,6 +76,7 @@ class LeaseManager:
         obstacles = self.blocked.obstacles(self.unfit_gpus())
 
         def draft(held: Sequence[Assignment]) -> Lease:
+            self._refuse_when_draining(request.kind)
             share = place(self.host.supply, held, wish, obstacles)
             now = self.host.clock.now()
             return self._announce(
@@ -180,9 +184,10 @@ class LeaseManager:
         wish = requests.wish(self.host.settings, self.host.disks.enforcement, request)
         obstacles = self.blocked.obstacles(self.unfit_gpus())
         try:
+            self._refuse_when_draining(request.kind)
             place(self.host.supply, self.host.ledger.held(), wish, obstacles)
         except LeaseError as refusal:
-            if refusal.code is not Code.NO_CAPACITY:
+            if refusal.code not in {Code.NO_CAPACITY, Code.BUSY}:
                 raise
             return AllocateReply(available=False, requirement=wish.requirement)
         return AllocateReply(available=True, requirement=wish.requirement)
@@ -197,7 +202,8 @@ class LeaseManager:
     def free(self) -> Capacity:
         """What can be leased now."""
         obstacles = self.blocked.obstacles(self.unfit_gpus())
-        return free(self.host.supply, self.host.ledger.held(), obstacles)
+        left = free(self.host.supply, self.host.ledger.held(), obstacles)
+        return left if self.drain.since is None else left.model_copy(update={"leases": 0})
 
     # --- ending --------------------------------------------------------------------------------
 
@@ -270,6 +276,10 @@ class LeaseManager:
     def _refuse_when_closing(self) -> None:
         if self._closing:
             raise LeaseError(Code.BUSY, "the miner is stopping", retry_after_s=30)
+
+    def _refuse_when_draining(self, kind: LeaseKind) -> None:
+        if kind not in TEST_KINDS and self.drain.since is not None:
+            raise LeaseError(Code.BUSY, "the miner is draining", retry_after_s=DRAINING_S)
 
 
 def _reply(lease: Lease) -> AllocateReply:
