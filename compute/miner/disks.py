@@ -23,7 +23,7 @@ from compute.protocol.synapses import DiskEnforcement
 from compute.settings.leases import LeaseSettings
 from compute.telemetry.logs import get
 
-TRIAL_MIB = 32
+TRIAL_MIB = 16
 TRIAL_S = 30.0
 _log = get("miner.disks")
 

@@ -8,7 +8,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from compute.domain.capacity import Assignment, free, place
@@ -25,6 +24,7 @@ from compute.miner.network import LeaseNetwork
 from compute.miner.provision import Provisioner
 from compute.miner.supply import unfit_gpus
 from compute.miner.teardown import Undertaker, error_of
+from compute.miner.workers import Workers
 from compute.protocol.context import RequestContext
 from compute.protocol.synapses import AllocateReply, AllocateRequest
 from compute.telemetry.logs import get
@@ -54,7 +54,7 @@ class LeaseManager:
         self.on_end: Callable[[str], None] = lambda _: None
         self.on_deadline: Callable[[Lease], None] = lambda _: None
         self._workers = threading.BoundedSemaphore(host.settings.workers)
-        self._enders = ThreadPoolExecutor(ENDERS, thread_name_prefix="lease-end")
+        self._enders = Workers(ENDERS, "lease-end")
         self._making: dict[str, threading.Event] = {}
         self._ending: set[str] = set()
         self._state = threading.Lock()
@@ -216,19 +216,35 @@ class LeaseManager:
         with self.locks.hold(lease_id):
             return self._end(lease_id, reason, detail, error)
 
-    def end_soon(self, lease_id: str, reason: EndReason, detail: str = "", error: str = "") -> None:
-        """The same, by a worker thread; does nothing when the lease is in somebody's hands."""
+    def end_soon(
+        self,
+        lease_id: str,
+        reason: EndReason,
+        detail: str = "",
+        error: str = "",
+        *,
+        wait: bool = False,
+    ) -> None:
+        """The same, by a worker thread.
+
+        Unless told to wait, it does nothing when the lease is in somebody's hands: the sweep, which
+        comes back anyway, must not use up the threads.
+        """
         with self._state:
             if self._closing or lease_id in self._ending:
                 return
             self._ending.add(lease_id)
-        self._enders.submit(self._end_quietly, lease_id, reason, detail, error)
+        self._enders.submit(
+            lambda: self._end_quietly(
+                lease_id, lambda: self._end(lease_id, reason, detail, error), wait=wait
+            )
+        )
 
-    def _end_quietly(self, lease_id: str, reason: EndReason, detail: str, error: str) -> None:
+    def _end_quietly(self, lease_id: str, end: Callable[[], Lease], *, wait: bool) -> None:
         try:
-            with self.locks.hold(lease_id, wait=False) as held:
+            with self.locks.hold(lease_id, wait=wait) as held:
                 if held:
-                    self._end(lease_id, reason, detail, error)
+                    end()
         except EngineError as failure:
             _log.warning("the end is delayed", lease=lease_id, why=str(failure))
         except ComputeError as failure:
@@ -268,10 +284,8 @@ class LeaseManager:
         """Take no new work, and wait for what is under way."""
         with self._state:
             self._closing = True
-            waiting = tuple(self._making.values())
-        for event in waiting:
-            event.wait(grace_s)
-        self._enders.shutdown(wait=True, cancel_futures=True)
+        if not self.settle(grace_s):
+            _log.warning("something is left half done for the next start")
 
     def _refuse_when_closing(self) -> None:
         if self._closing:

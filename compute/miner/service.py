@@ -185,7 +185,7 @@ class MinerService:
 
     def _end_all(self) -> None:
         for lease in self.host.ledger.live():
-            self.manager.end_soon(lease.id, EndReason.EVICTED, "the miner is stopping")
+            self.manager.end_soon(lease.id, EndReason.EVICTED, "the miner is stopping", wait=True)
 
     def _lease_ends(self, lease_id: str) -> None:
         self._alarms.cancel(lease_id)

@@ -1,6 +1,6 @@
 """The miner is killed with SIGKILL before and after each of its engine calls, and started again.
 
-`COMPUTE_FULL=1` does it 200 times, at every point in turn; otherwise at a dozen points spread over
+`COMPUTE_FULL=1` does it 200 times, at every point in turn; otherwise at eight points spread over
 the whole life.
 """
 
@@ -29,7 +29,7 @@ from tests.integration.lease_victim import KEY, SMALL, live, renter_of
 
 pytestmark = pytest.mark.engine
 FULL = bool(os.environ.get("COMPUTE_FULL"))
-KILLS = 200 if FULL else 12
+KILLS = 200 if FULL else 8
 KEY_PEM = renter_key("victim").private_bytes(
     serialization.Encoding.PEM,
     serialization.PrivateFormat.PKCS8,

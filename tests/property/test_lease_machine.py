@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -45,6 +46,10 @@ def check_disjoint(*kinds: list[Any]) -> None:
     """No thing of any kind is there twice."""
     for things in kinds:
         assert len(things) == len(set(things))
+
+
+# A worker thread that crashes dies as its process would; pytest would tell of it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 
 class MinerLife(RuleBasedStateMachine):
