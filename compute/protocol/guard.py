@@ -20,6 +20,8 @@ from compute.protocol.limits import MIB, Limits
 _QUIET = logging.getLogger("compute.axon.http")
 _QUIET.setLevel(logging.ERROR)  # strangers who send rubbish fill no log
 
+_LARGE_HEAD = "the request's headers are too large"
+
 Refusal = Callable[[AdmissionError], bytes]
 """A whole HTTP answer for an error that is met before a request is understood."""
 
@@ -67,8 +69,12 @@ class GuardedConnection(HttpToolsProtocol):
         self._door = door
         self._timer: asyncio.TimerHandle | None = None
         self._address: str | None = None  # set while counted
-        self._head_bytes = 0
+        self._reading_head = False
         self._reading_body = False
+        self._head_bytes = 0  # of whole lines
+        self._pending_bytes = 0  # of a head that is not whole; the parser gathers them
+        self._body_bytes = 0
+        self._framing_bytes = 0  # of a body: chunk sizes, trailers
         self._spill = 0  # bytes of a body that nobody wants any more
         self._fault: AdmissionError | None = None
 
@@ -100,10 +106,19 @@ class GuardedConnection(HttpToolsProtocol):
             return
         if self._reading_body and self.cycle is not None and self.cycle.response_complete:
             self._spill += len(data)
-            if self._spill > MIB:
-                self.transport.abort()
-                return
+        body_bytes = self._body_bytes
         super().data_received(data)
+        if self._reading_head:
+            self._pending_bytes += len(data)
+            if (
+                self._pending_bytes > self._door.limits.head_bytes
+                and not self.transport.is_closing()
+            ):
+                self._refuse(AdmissionError(Code.TOO_LARGE, _LARGE_HEAD))
+        elif self._reading_body:
+            self._framing_bytes += len(data) - (self._body_bytes - body_bytes)
+            if max(self._framing_bytes, self._spill) > MIB:
+                self.transport.abort()
 
     # --- one request ---
 
@@ -111,7 +126,8 @@ class GuardedConnection(HttpToolsProtocol):
         """A new request's head begins."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._halt(Code.MALFORMED, "pipelining is not offered")
-        self._head_bytes = 0
+        self._reading_head = True
+        self._head_bytes = self._pending_bytes = 0
         self._deadline(self._door.limits.head_s, self._too_slow)
         super().on_message_begin()
 
@@ -128,7 +144,7 @@ class GuardedConnection(HttpToolsProtocol):
     def _weigh(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self._door.limits.head_bytes:
-            self._halt(Code.TOO_LARGE, "the request's headers are too large")
+            self._halt(Code.TOO_LARGE, _LARGE_HEAD)
 
     def _halt(self, code: Code, detail: str) -> None:
         """Stop the parser; `send_400_response` follows."""
@@ -137,13 +153,19 @@ class GuardedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: the body gets its deadline."""
+        self._reading_head = False
         self._reading_body = True
-        self._spill = 0
+        self._spill = self._body_bytes = self._framing_bytes = 0
         limits = self._door.limits
         length = next((value for name, value in self.headers if name == b"content-length"), b"0")
         size = int(length) if length.isdigit() and len(length) < 10 else 0  # noqa: PLR2004
         self._deadline(limits.body_s + size / limits.body_rate, self._too_slow)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Part of the body."""
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The body is whole: now it is our turn."""
@@ -158,12 +180,12 @@ class GuardedConnection(HttpToolsProtocol):
         """Our answer is written: the next request, or the rest of this one's body, may come."""
         super().on_response_complete()
         self._unset_keepalive_if_required()  # ours is the only timer
-        if self.transport.is_closing():
-            self._deadline(self._door.limits.idle_s, self._give_up)  # until it is flushed
-        elif self._reading_body:
-            self._deadline(self._door.limits.linger_s, self._give_up)
-        else:
-            self._deadline(self._door.limits.idle_s, self._give_up)
+        limits = self._door.limits
+        if self._reading_body and not self.transport.is_closing():
+            self._deadline(limits.linger_s, self._give_up)
+        else:  # what is not flushed yet gets its own time
+            unsent = self.transport.get_write_buffer_size()
+            self._deadline(limits.idle_s + unsent / limits.body_rate, self._give_up)
 
     # --- ends ---
 
@@ -175,10 +197,7 @@ class GuardedConnection(HttpToolsProtocol):
             self._timer = self.loop.call_later(seconds, then)
 
     def _too_slow(self) -> None:
-        started = self.cycle is not None and not self.cycle.response_complete
-        if started and self.cycle.response_started:
-            self.transport.abort()
-        elif self._head_bytes or started:
+        if self._reading_head or self._reading_body:
             self._refuse(AdmissionError(Code.MALFORMED, "the request took too long to arrive"))
         else:
             self.transport.abort()  # it never said anything
@@ -196,6 +215,9 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _refuse(self, error: AdmissionError) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
+            if self.cycle.response_started:  # an answer inside an answer would be neither
+                self.transport.abort()
+                return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.write(self._door.refusal(error))

@@ -179,6 +179,30 @@ def wrong_receivers(world: World) -> Iterator[Case]:
         yield Case("receiver", headers, body, UNAUTHENTICATED)
 
 
+def wrong_targets(world: World) -> Iterator[Case]:
+    """Paths and queries that nobody serves, signed as they are."""
+    paths = (
+        "/echo",
+        "/Echo/",
+        "//Echo",
+        "/%45cho",
+        "/Echo%20",
+        "/",
+        "/Echo;a",
+        "/../Echo",
+        "/Specs",
+    )
+    for _ in range(20):
+        for path in paths:
+            body = world.body()
+            headers = world.sign(VALIDATOR, body, path=path)
+            yield Case("path", headers, body, frozenset({"not_found"}), target=path)
+        for path in ("/Echo?a=1", "/Echo?%45", "/Echo?/Echo"):
+            body = world.body()
+            headers = world.sign(VALIDATOR, body, path=path)
+            yield Case("query", headers, body, frozenset({"malformed"}), target=path)
+
+
 def wrong_times(world: World) -> Iterator[Case]:
     """Nonces too old, too far ahead, or older than this process."""
     for _ in range(400):
@@ -277,6 +301,7 @@ MAKERS: tuple[Maker, ...] = (
     good,
     wrong_callers,
     wrong_receivers,
+    wrong_targets,
     wrong_times,
     wrong_headers,
     wrong_schemes,
@@ -360,6 +385,8 @@ async def test_a_shared_store_needs_no_pause_after_a_restart(world: World, tmp_p
     assert (await post(second, "/Echo", headers, body)).code == "replayed"
     fresh = world.sign(VALIDATOR, body)
     assert (await post(second, "/Echo", fresh, body)).code == "ok"
+    unsent = world.sign(VALIDATOR, body, nonce_ns=world.clock.time_ns() - 1_000_000_000)
+    assert (await post(second, "/Echo", unsent, body)).code == "replayed"  # older than the process
 
 
 async def test_a_just_started_process_says_when_to_come_back(world: World) -> None:
