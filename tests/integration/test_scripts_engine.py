@@ -159,6 +159,24 @@ def test_a_killed_engine_is_healed_by_the_next_start(state: Path):
     client.close()
 
 
+def test_stop_clears_what_a_killed_engine_left(state: Path):
+    """With both daemons dead, stop still finds the orphaned container and its network's bridge."""
+    engine = PrivateEngine(state)
+    engine.acquire()
+    client = connect(engine)
+    bridge = f"br-{client.networks.create('apart').id[:12]}"
+    client.containers.run(import_tiny(client), STUBBORN, detach=True, network="apart")
+    client.close()
+    for name in (engine.layout.pid_file, engine.layout.containerd_pid_file):
+        os.kill(int(name.read_text()), signal.SIGKILL)
+    assert f"{bridge}:" in Path("/proc/net/dev").read_text()
+
+    engine.stop()
+
+    assert traces(engine.layout) == nothing()
+    assert f"{bridge}:" not in Path("/proc/net/dev").read_text()
+
+
 def test_the_last_holder_stops_the_engine(state: Path):
     """Two holders share one engine; it stops when the second lets go, not before."""
     first, second = PrivateEngine(state), PrivateEngine(state)
