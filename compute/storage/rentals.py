@@ -139,7 +139,7 @@ class RentalStore:
         held: Held,
         event: RentalEventKind,
         now_ms: int,
-        detail: str = "",
+        note: str = "",
         *,
         guard: Callable[[Rental], bool] = lambda _: True,
         credit_ms: int = 0,
@@ -151,7 +151,7 @@ class RentalStore:
             held: the rental, as it was read.
             event: what happened.
             now_ms: when, Unix milliseconds.
-            detail: of the event, for the tenant to read.
+            note: of the event, for the tenant to read.
             guard: must hold for the rental as it is by now; else nothing is written.
             credit_ms: added to what was credited before.
             changes: fields of the rental, by name.
@@ -169,7 +169,7 @@ class RentalStore:
             changed = now.rental.model_copy(update=fields)
             columns = {name: _columns(changed)[name] for name in fields}
             connection.execute(rental.update().where(where).values(**columns))
-            _note(connection, held.tenant, changed.id, event, detail, now_ms)
+            _note(connection, held.tenant, changed.id, event, note, now_ms)
             return Held(changed, held.tenant, held.order)
 
         return write(self._engine, work)

@@ -7,13 +7,16 @@ real. The provers run in threads of the same process.
 import asyncio
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from compute.crypto import envelope, possession
 from compute.domain.hardware import Gpu, HardwareReport
+from compute.domain.lease import EndReason, LeaseKind, LeaseState
 from compute.domain.requirement import Capacity
 from compute.errors import Code, ComputeError, LeaseError
 from compute.proof.engine_numpy import NumpyEngine
@@ -23,12 +26,20 @@ from compute.protocol.axon import Axon
 from compute.protocol.context import RequestContext
 from compute.protocol.limits import Limits
 from compute.protocol.synapses import (
+    ALLOCATE,
     CHALLENGE,
+    LEASE,
     SPECS,
+    AllocateReply,
+    AllocateRequest,
     ChallengeReply,
     ChallengeRequest,
     ChallengeStep,
+    Credentials,
     DiskEnforcement,
+    LeaseAction,
+    LeaseReply,
+    LeaseRequest,
     SpecsReply,
     SpecsRequest,
     Terms,
@@ -64,12 +75,18 @@ class SimulatedMiner:
     Attributes:
         wallet: its keys; a keypair does too.
         gpus: what it claims; empty claims a processor only.
+        leases: what was leased, by idempotency key.
+        places: how many leases at once.
+        allocate_s: how long a lease takes to be made.
     """
 
     wallet: Any
     gpus: tuple[Gpu, ...] = ()
     habit: Habit = Habit.HONEST
     sessions: dict[str, "_Prover"] = field(default_factory=dict)
+    leases: dict[str, "SimulatedLease"] = field(default_factory=dict)
+    places: int = 4
+    allocate_s: float = 0.0
     asked: int = 0
 
     def axon(self, view: MetagraphView, registry: Any = None) -> Axon:
@@ -78,13 +95,16 @@ class SimulatedMiner:
         axon = Axon(self.wallet, metagraph=view, limits=limits, registry=registry)
         axon.attach(SPECS, self._specs)
         axon.attach(CHALLENGE, self._challenge)
+        axon.attach(ALLOCATE, self._allocate, workers=64, queue=512)
+        axon.attach(LEASE, self._operate, workers=64, queue=512)
         return axon
 
     async def _specs(self, _request: SpecsRequest, _context: RequestContext) -> SpecsReply:
         self.asked += 1
         if self.habit is Habit.HANGING:
             await asyncio.sleep(HANG_S)
-        reply = specs_of(self.gpus)
+        live = sum(lease.live for lease in self.leases.values())
+        reply = specs_of(self.gpus, self.places - live)
         if self.habit is Habit.BABBLING:
             return reply.model_copy(update={"hosts": "everything you like"})
         return reply
@@ -111,6 +131,89 @@ class SimulatedMiner:
             return ChallengeReply(session=request.session)
         data = await asyncio.to_thread(prover.exchange, request.data, request.expect)
         return ChallengeReply(session=request.session, data=data)
+
+    async def _allocate(self, request: AllocateRequest, context: RequestContext) -> AllocateReply:
+        self.asked += 1
+        lease = self.leases.get(request.idempotency_key)
+        if lease is None:
+            if sum(each.live for each in self.leases.values()) >= self.places:
+                raise LeaseError(Code.NO_CAPACITY, "all places are leased")
+            lease = SimulatedLease(request, context.hotkey, str(self.wallet.hotkey.ss58_address))
+            self.leases[request.idempotency_key] = lease
+            await asyncio.sleep(self.allocate_s)
+        return AllocateReply(
+            available=True,
+            lease_id=lease.id,
+            state=LeaseState.ACTIVE,
+            expires_at=lease.expires_at,
+            credentials=lease.credentials,
+            requirement=request.requirement,
+        )
+
+    async def _operate(self, request: LeaseRequest, context: RequestContext) -> LeaseReply:
+        self.asked += 1
+        found = [each for each in self.leases.values() if each.id == request.lease_id]
+        if not found or context.hotkey not in (found[0].owner, *found[0].request.managers):
+            raise LeaseError(Code.LEASE_UNKNOWN)
+        return found[0].operate(request)
+
+
+class SimulatedLease:
+    """A lease without a container: its deadline, its sealed credentials, its possession."""
+
+    def __init__(self, request: AllocateRequest, owner: str, miner: str) -> None:
+        self.id = secrets.token_hex(16)
+        self.request = request
+        self.owner = owner
+        self.created_at = time.time()
+        self.expires_at = self.created_at + request.duration_s
+        self.state = LeaseState.ACTIVE
+        self._nonce = 0
+        self._key = envelope.load_public_key(request.renter_public_key)
+        opened = Credentials(
+            lease_id=self.id,
+            host="127.0.0.2",
+            port=2222,
+            user="renter",
+            host_key="ssh-ed25519 AAAA",
+            host_key_fingerprint="SHA256:simulated",
+            expires_at=self.expires_at,
+        )
+        bound = envelope.context(self.id, miner, owner)
+        self.credentials = envelope.seal(opened.model_dump_json().encode(), self._key, bound)
+
+    @property
+    def live(self) -> bool:
+        """Whether it still holds its place."""
+        return self.state is not LeaseState.ENDED and time.time() < self.expires_at
+
+    def operate(self, request: LeaseRequest) -> LeaseReply:
+        """Check possession and do as told."""
+        signed = possession.statement(
+            self.id, request.action, request.arguments.digest(), request.nonce
+        )
+        possession.check(self._key, signed, request.proof)
+        if request.nonce <= self._nonce:
+            raise LeaseError(Code.POSSESSION, "the nonce was used before")
+        self._nonce = request.nonce
+        if request.action is LeaseAction.RELEASE:
+            self.state = LeaseState.ENDED
+        elif request.action is LeaseAction.PAUSE:
+            self.state = LeaseState.PAUSED
+        elif request.action is LeaseAction.UNPAUSE:
+            self.state = LeaseState.ACTIVE
+        elif request.action is LeaseAction.EXTEND:
+            self.expires_at += request.arguments.duration_s or 0
+        return LeaseReply(
+            lease_id=self.id,
+            kind=LeaseKind.RENTAL,
+            state=self.state if self.live else LeaseState.ENDED,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            ended_at=None if self.live else time.time(),
+            reason=None if self.live else EndReason.RELEASED,
+            requirement=self.request.requirement,
+        )
 
 
 class _Prover:
@@ -154,12 +257,12 @@ class _Prover:
         return bytes(spoilt)
 
 
-def specs_of(gpus: tuple[Gpu, ...] = ()) -> SpecsReply:
+def specs_of(gpus: tuple[Gpu, ...] = (), places: int = 4) -> SpecsReply:
     """A plausible claim."""
     host = HardwareReport(
         cpu_model="simulated", cpus=8, memory_mib=16_384, gpus=gpus, gpu_note="" if gpus else "none"
     )
-    capacity = Capacity(gpus=len(gpus), cpus=8, memory_mib=16_384, disk_mib=100_000, leases=4)
+    capacity = Capacity(gpus=len(gpus), cpus=8, memory_mib=16_384, disk_mib=100_000, leases=places)
     return SpecsReply(
         software="simulated",
         hosts=(host,),

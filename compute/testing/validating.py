@@ -29,6 +29,7 @@ class ValidatorRun:
         url: of its database.
         classes: text of a class table; empty for the one that ships.
         threads: that check proofs.
+        renting: whether tenants rent through it.
     """
 
     network: str
@@ -38,6 +39,7 @@ class ValidatorRun:
     settings: ValidationSettings
     classes: str = ""
     threads: int = 2
+    renting: bool = False
 
     @property
     def policy(self) -> Policy:
@@ -73,6 +75,7 @@ async def validating(
                 classes=run.table,
                 probe=probe,
                 pool=pool or own,
+                renting=run.renting,
             )
         )
         running = asyncio.create_task(service.run(stop))

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from compute.domain.metagraph import Metagraph
-from compute.errors import ComputeError
+from compute.errors import ChainError, Code, ComputeError
 from compute.ports.chain import Chain
 from compute.telemetry import logs
 
@@ -50,9 +50,13 @@ class ChainView:
 
     @property
     def metagraph(self) -> Metagraph:
-        """The newest metagraph; wait for the first look before reading it."""
+        """The newest metagraph.
+
+        Raises:
+            ChainError: `CHAIN_AWAY` before the first look at the chain.
+        """
         if self._metagraph is None:
-            raise RuntimeError("the chain was not looked at yet")
+            raise ChainError(Code.CHAIN_AWAY, "it was not reached yet")
         return self._metagraph
 
     async def look(self, *, fresh: bool = False) -> bool:

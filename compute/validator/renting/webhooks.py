@@ -19,14 +19,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import ColumnElement, Engine, Row, and_, func, select
 
 from compute.domain.rental import RentalEvent, Tenant, Webhook
 from compute.errors import Code, ComputeError, LeaseError, UsageError
 from compute.protocol import address
 from compute.protocol.address import Peer
 from compute.storage.database import read, write
-from compute.storage.rental_tables import webhook
+from compute.storage.rental_tables import rental_event, webhook
 from compute.storage.rentals import RentalStore
 from compute.telemetry import logs
 from compute.validator.renting.hub import EventHub
@@ -101,9 +101,15 @@ class WebhookStore:
             raise LeaseError(Code.LEASE_UNKNOWN, "there is no such webhook")
 
     def due(self, now_ms: int) -> list[_Due]:
-        """Webhooks that may be delivered to now."""
-        query = select(webhook).where(webhook.c.enabled.is_(True), webhook.c.next_ms <= now_ms)
+        """Webhooks that have something to tell and may be delivered to now."""
+        query = select(webhook).where(_waiting(), webhook.c.next_ms <= now_ms)
         return read(self._engine, lambda c: [_due(row) for row in c.execute(query)])
+
+    def next_ms(self) -> int | None:
+        """When the first webhook that has something to tell may be delivered to; None without."""
+        query = select(func.min(webhook.c.next_ms)).where(_waiting())
+        found: int | None = read(self._engine, lambda c: c.scalar(query))
+        return found
 
     def save(self, name: str, **changes: Any) -> None:
         """Write how far a webhook has come."""
@@ -147,15 +153,20 @@ class WebhookDesk:
             with self._hub.listening() as news:
                 while True:
                     news.clear()
-                    busy = await self._round(session)
+                    await self._round(session)
                     try:
-                        async with asyncio.timeout(FIRST_WAIT_MS / 1000 if busy else IDLE_S):
+                        async with asyncio.timeout(await self._idle_s()):
                             await news.wait()
                     except TimeoutError:
                         continue
 
-    async def _round(self, session: aiohttp.ClientSession) -> bool:
-        """Deliver what is due; True when something is left to be retried."""
+    async def _idle_s(self) -> float:
+        next_ms = await asyncio.to_thread(self._hooks.next_ms)
+        if next_ms is None:
+            return IDLE_S
+        return min(IDLE_S, max(0.0, (next_ms - self._now_ms()) / 1000))
+
+    async def _round(self, session: aiohttp.ClientSession) -> None:
         due = await asyncio.to_thread(self._hooks.due, self._now_ms())
         limit = asyncio.Semaphore(AT_ONCE)
 
@@ -164,7 +175,6 @@ class WebhookDesk:
                 await self._deliver_all(session, hook)
 
         await asyncio.gather(*(deliver(hook) for hook in due))
-        return bool(due)
 
     async def _deliver_all(self, session: aiohttp.ClientSession, hook: _Due) -> None:
         events = await asyncio.to_thread(
@@ -255,6 +265,14 @@ def check_literal(url: str, *, allow_private: bool) -> None:
 def sign(secret: str, stamp: str, body: bytes) -> str:
     """The signature header of a delivery."""
     return "v1=" + hmac.new(secret.encode(), f"{stamp}.".encode() + body, sha256).hexdigest()
+
+
+def _waiting() -> ColumnElement[bool]:
+    """Whether an event came after what a webhook has delivered."""
+    news = select(rental_event.c.seq).where(
+        rental_event.c.tenant == webhook.c.tenant, rental_event.c.seq > webhook.c.after_seq
+    )
+    return and_(webhook.c.enabled.is_(True), news.exists())
 
 
 def _shown(row: Row[Any]) -> Webhook:
