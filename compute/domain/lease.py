@@ -152,6 +152,21 @@ class Lease:
         return hotkey == self.owner or hotkey in self.managers
 
 
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """A container that waits for its renter: made, never used, under the id of a lease to come.
+
+    Attributes:
+        id: the lease that it may become.
+        container: engine id; empty until created.
+    """
+
+    id: str
+    requirement: Requirement
+    assignment: Assignment
+    container: str = ""
+
+
 def _move(lease: Lease, to: LeaseState, **changes: Any) -> Lease:
     if to not in FOLLOWERS[lease.state]:
         raise LeaseError(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from compute.domain import lease as life
-from compute.domain.capacity import Assignment, Wish, place
+from compute.domain.capacity import Assignment, Obstacles, Wish, place
 from compute.domain.container import build
 from compute.domain.lease import EndReason, Lease, LeaseKind
 from compute.domain.requirement import Requirement
@@ -88,15 +88,27 @@ class ChallengeDesk:
         if request.session or request.data:
             raise AdmissionError(Code.MALFORMED, "open takes neither session nor data")
         self._supersede(context.hotkey)
-        lease = self._manager.admit(
-            context.hotkey, lambda held: self._draft(request, context, held)
-        )
+        lease = self._admit(request, context)
         with self._manager.making(lease):
             lease = self._host.ledger.change(lease.id, life.provision, Event.PROVISIONING)
             self._run(lease, context.hotkey)
             now = self._host.clock.now()
             self._host.ledger.change(lease.id, lambda one: life.activate(one, now), Event.READY)
         return ChallengeReply(session=lease.id)
+
+    def _admit(self, request: ChallengeRequest, context: RequestContext) -> Lease:
+        obstacles = self._manager.obstacles()
+
+        def draft(held: Sequence[Assignment]) -> Lease:
+            return self._draft(request, context, held, obstacles)
+
+        try:
+            return self._manager.admit(context.hotkey, draft)[0]
+        except LeaseError as refusal:
+            # A warm container may have the GPUs: it gives way.
+            if refusal.code is not Code.NO_CAPACITY or not self._manager.pool.drain():
+                raise
+        return self._manager.admit(context.hotkey, draft)[0]
 
     def _supersede(self, caller: str) -> None:
         """A validator that opens anew has lost his former session: it must not hold his GPUs."""
@@ -106,7 +118,11 @@ class ChallengeDesk:
             self._manager.end(lease_id, EndReason.EVICTED, "its owner opened another session")
 
     def _draft(
-        self, request: ChallengeRequest, context: RequestContext, held: Sequence[Assignment]
+        self,
+        request: ChallengeRequest,
+        context: RequestContext,
+        held: Sequence[Assignment],
+        obstacles: Obstacles,
     ) -> Lease:
         test = self._host.settings.test
         requirement = Requirement(
@@ -116,7 +132,6 @@ class ChallengeDesk:
             shm_mib=min(64, test.challenge_memory_mib),
         )
         wish = Wish(requirement=requirement, gpus=request.gpus, test=True)
-        obstacles = self._manager.blocked.obstacles(self._manager.unfit_gpus())
         now = self._host.clock.now()
         return Lease(
             id=secrets.token_hex(16),

@@ -4,18 +4,15 @@ The ledger is the truth. Every change is written there before the engine is touc
 crash leaves half done is found by `reconcile`, at the start and as a sweep.
 """
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from compute.domain.capacity import Assignment, free, place
-from compute.domain.lease import TEST_KINDS, EndReason, Lease, LeaseKind, LeaseState
+from compute.domain.capacity import Assignment, Obstacles, free
+from compute.domain.lease import EndReason, Lease, LeaseKind, Warm
 from compute.domain.requirement import Capacity
-from compute.domain.timeline import Deadline
 from compute.errors import Code, ComputeError, EngineError, LeaseError
-from compute.miner import requests
 from compute.miner.blocked import BlockedPorts
 from compute.miner.draining import Drain
 from compute.miner.host import Host
@@ -23,14 +20,12 @@ from compute.miner.locks import LeaseLocks
 from compute.miner.network import LeaseNetwork
 from compute.miner.provision import Provisioner
 from compute.miner.supply import unfit_gpus
-from compute.miner.teardown import Undertaker, error_of
+from compute.miner.teardown import Undertaker
+from compute.miner.warm import WarmPool
 from compute.miner.workers import Workers
-from compute.protocol.context import RequestContext
-from compute.protocol.synapses import AllocateReply, AllocateRequest
 from compute.telemetry.logs import get
 
 ENDERS = 8  # leases brought to their end at the same time
-DRAINING_S = 300.0  # a renter who is turned away may ask again after so long
 MAKING_S = 55.0  # a repeated request waits so long for the first one: less than a dendrite does
 _log = get("miner.leases")
 
@@ -51,6 +46,7 @@ class LeaseManager:
         self.network = LeaseNetwork(host)
         self.provisioner = Provisioner(host, self.network, self.blocked, advertised)
         self.undertaker = Undertaker(host)
+        self.pool = WarmPool(host, self.network, self.blocked, self.undertaker)
         self.on_end: Callable[[str], None] = lambda _: None
         self.on_deadline: Callable[[Lease], None] = lambda _: None
         self._workers = threading.BoundedSemaphore(host.settings.workers)
@@ -62,61 +58,44 @@ class LeaseManager:
 
     # --- making --------------------------------------------------------------------------------
 
-    def allocate(self, request: AllocateRequest, context: RequestContext) -> AllocateReply:
-        """Answer a request for a lease: with the lease, or with whether it could be had.
+    def admit(
+        self,
+        owner: str,
+        draft: Callable[[Sequence[Assignment]], Lease],
+        idempotency_key: str = "",
+        claim: str = "",
+    ) -> tuple[Lease, bool]:
+        """Write a lease as `Ledger.admit` does; whoever gets a new one has to `make` it.
 
         Raises:
-            LeaseError: what is wrong with the request, or `NO_CAPACITY`.
-            EngineError: what the engine refused; nothing is left of the lease then.
+            LeaseError: `BUSY` while the miner stops, and what `draft` raises.
         """
-        wish = requests.wish(self.host.settings, self.host.disks.enforcement, request)
-        if request.checking:
-            return self._check(request)
-        digest = requests.digest(request)
-        obstacles = self.blocked.obstacles(self.unfit_gpus())
+        if self._closing:
+            raise LeaseError(Code.BUSY, "the miner is stopping", retry_after_s=30)
+        announced: list[str] = []
 
-        def draft(held: Sequence[Assignment]) -> Lease:
-            self._refuse_when_draining(request.kind)
-            share = place(self.host.supply, held, wish, obstacles)
-            now = self.host.clock.now()
-            return self._announce(
-                Lease(
-                    id=secrets.token_hex(16),
-                    kind=request.kind,
-                    owner=context.hotkey,
-                    managers=request.managers,
-                    requirement=wish.requirement,
-                    assignment=share,
-                    created_at=now.wall,
-                    deadline=Deadline.at(now, request.duration_s),
-                    trace=context.trace,
-                    image=self.host.image,
-                    renter_public_key=request.renter_public_key,
-                    ssh_public_key=request.ssh_public_key,
-                    idempotency_key=request.idempotency_key,
-                    request_sha256=digest,
-                    environment=request.environment,
-                    idle_stop_s=request.idle_stop_s,
-                )
-            )
+        def announce(held: Sequence[Assignment]) -> Lease:
+            # A repeat of the request may come at once: it has to find that this one is being made.
+            lease = draft(held)
+            announced.append(lease.id)
+            with self._state:
+                self._making[lease.id] = threading.Event()
+            return lease
 
-        self._refuse_when_closing()
-        lease, new = self.host.ledger.admit(context.hotkey, request.idempotency_key, draft)
-        if new:
-            return _reply(self.make(lease))
-        if lease.request_sha256 != digest:
-            raise LeaseError(Code.IDEMPOTENCY)
-        return _reply(self._made(lease))
+        try:
+            return self.host.ledger.admit(owner, idempotency_key, announce, claim)
+        except BaseException:
+            for lease_id in announced:
+                self._announced(lease_id)
+            raise
 
-    def admit(self, owner: str, draft: Callable[[Sequence[Assignment]], Lease]) -> Lease:
-        """Write a lease that is no request's, such as a challenge's; `made` is to be called."""
-        self._refuse_when_closing()
-        return self.host.ledger.admit(owner, "", lambda held: self._announce(draft(held)))[0]
-
-    def make(self, lease: Lease) -> Lease:
+    def make(self, lease: Lease, warm: Warm | None = None) -> Lease:
         """Provision an admitted lease; on failure nothing of it is left."""
         with self.making(lease):
-            made = self.provisioner.provision(lease)
+            if warm is None:
+                made = self.provisioner.provision(lease)
+            else:
+                made = self.provisioner.adopt(lease, warm)
         self.on_deadline(made)
         _log.info("lease ready", lease=lease.id, kind=str(lease.kind), trace=lease.trace)
         return made
@@ -156,41 +135,28 @@ class LeaseManager:
         except ComputeError as again:
             _log.warning("clean-up is delayed", lease=lease.id, why=str(again))
 
-    def _announce(self, lease: Lease) -> Lease:
-        """Let a repeat of the request, which may come at once, wait for the first."""
-        with self._state:
-            self._making[lease.id] = threading.Event()
-        return lease
-
     def _announced(self, lease_id: str) -> None:
         with self._state:
             event = self._making.pop(lease_id, None)
         if event is not None:
             event.set()
 
-    def _made(self, lease: Lease) -> Lease:
+    def wait_made(self, lease_id: str) -> None:
+        """Wait while another thread makes a lease.
+
+        Raises:
+            LeaseError: `BUSY` when that takes too long.
+        """
         with self._state:
-            event = self._making.get(lease.id)
+            event = self._making.get(lease_id)
         if event is not None and not event.wait(MAKING_S):
             raise LeaseError(Code.BUSY, "the lease is still being made", retry_after_s=2)
-        lease = self.host.ledger.get(lease.id)
-        if lease.state is LeaseState.FAILED or (lease.error and not lease.credentials):
-            raise error_of(lease)
-        if not lease.credentials:
-            raise LeaseError(Code.BUSY, "the lease is still being made", retry_after_s=2)
-        return lease
 
-    def _check(self, request: AllocateRequest) -> AllocateReply:
-        wish = requests.wish(self.host.settings, self.host.disks.enforcement, request)
-        obstacles = self.blocked.obstacles(self.unfit_gpus())
-        try:
-            self._refuse_when_draining(request.kind)
-            place(self.host.supply, self.host.ledger.held(), wish, obstacles)
-        except LeaseError as refusal:
-            if refusal.code not in {Code.NO_CAPACITY, Code.BUSY}:
-                raise
-            return AllocateReply(available=False, requirement=wish.requirement)
-        return AllocateReply(available=True, requirement=wish.requirement)
+    # --- capacity ------------------------------------------------------------------------------
+
+    def obstacles(self) -> Obstacles:
+        """What must not be given out now although nobody holds it."""
+        return self.blocked.obstacles(self.unfit_gpus())
 
     def unfit_gpus(self) -> dict[str, str]:
         """GPUs that must not be given out now, with the reason."""
@@ -201,8 +167,7 @@ class LeaseManager:
 
     def free(self) -> Capacity:
         """What can be leased now."""
-        obstacles = self.blocked.obstacles(self.unfit_gpus())
-        left = free(self.host.supply, self.host.ledger.held(), obstacles)
+        left = free(self.host.supply, self.host.ledger.held(), self.obstacles())
         return left if self.drain.since is None else left.model_copy(update={"leases": 0})
 
     # --- ending --------------------------------------------------------------------------------
@@ -269,11 +234,15 @@ class LeaseManager:
         """Wait until nothing is being made or ended; False when that took too long."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
-            with self._state:
-                if not self._making and not self._ending:
-                    return True
+            if self.calm():
+                return True
             time.sleep(0.002)
         return False
+
+    def calm(self) -> bool:
+        """Whether nothing is being made or ended right now."""
+        with self._state:
+            return not self._making and not self._ending
 
     def in_hands(self, lease_id: str) -> bool:
         """Whether a thread is making or ending it right now."""
@@ -286,27 +255,6 @@ class LeaseManager:
             self._closing = True
         if not self.settle(grace_s):
             _log.warning("something is left half done for the next start")
-
-    def _refuse_when_closing(self) -> None:
-        if self._closing:
-            raise LeaseError(Code.BUSY, "the miner is stopping", retry_after_s=30)
-
-    def _refuse_when_draining(self, kind: LeaseKind) -> None:
-        if kind not in TEST_KINDS and self.drain.since is not None:
-            raise LeaseError(Code.BUSY, "the miner is draining", retry_after_s=DRAINING_S)
-
-
-def _reply(lease: Lease) -> AllocateReply:
-    return AllocateReply(
-        available=True,
-        lease_id=lease.id,
-        state=lease.state,
-        expires_at=lease.expires_at,
-        credentials=lease.credentials,
-        requirement=lease.requirement,
-        requested_at=lease.created_at,
-        ready_at=lease.ready_at or 0,
-    )
 
 
 def is_session(lease: Lease) -> bool:

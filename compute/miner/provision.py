@@ -13,7 +13,7 @@ from compute.domain.container import (
     SSH_PORT,
     build,
 )
-from compute.domain.lease import Lease
+from compute.domain.lease import Lease, Warm
 from compute.domain.timeline import Event
 from compute.errors import Code, EngineError
 from compute.miner.blocked import BlockedPorts
@@ -62,9 +62,45 @@ class Provisioner:
                 if error.code is not Code.PORT_TAKEN or attempt == PORT_ATTEMPTS - 1:
                     raise
                 lease = self._elsewhere(self._host.ledger.get(lease.id))
+        return self._activate(lease, pair)
+
+    def adopt(self, lease: Lease, warm: Warm) -> Lease:
+        """Hand a warm container over to the lease that claimed it.
+
+        Raises:
+            EngineError: what the engine refused.
+        """
+        engine = self._host.engine
+        lease = self._host.ledger.change(
+            lease.id,
+            lambda one: life.created(life.provision(one), warm.container),
+            Event.PROVISIONING,
+            "from the warm pool",
+        )
+        spec = build(lease, self._host.surroundings)
+        if (lease.assignment.cpus, lease.assignment.memory_mib) != (
+            warm.assignment.cpus,
+            warm.assignment.memory_mib,
+        ):
+            engine.update(warm.container, spec.limits)
+        engine.rename(warm.container, spec.name)
+        pair = sshkeys.generate()
+        engine.put_files(warm.container, FOLDER, _keys(lease, pair))
+        engine.unpause(warm.container)
+        self._await_login(lease)
+        return self._activate(lease, pair)
+
+    def _activate(self, lease: Lease, pair: sshkeys.SshKeyPair) -> Lease:
         sealed = self._seal(lease, pair)
         now = self._host.clock.now()
-        return ledger.change(lease.id, lambda one: life.activate(one, now, sealed), Event.READY)
+        return self._host.ledger.change(
+            lease.id, lambda one: life.activate(one, now, sealed), Event.READY
+        )
+
+    def _await_login(self, lease: Lease) -> None:
+        settings = self._host.settings
+        port = lease.assignment.host_port(SSH_PORT)
+        self._host.ready(settings.bind_address, port, settings.ready_s)
 
     def _run(self, lease: Lease, pair: sshkeys.SshKeyPair) -> Lease:
         engine = self._host.engine
@@ -76,11 +112,7 @@ class Provisioner:
         engine.put_files(container, FOLDER, _keys(lease, pair))
         engine.start(container)
         self._network.started(container)
-        self._host.ready(
-            self._host.settings.bind_address,
-            lease.assignment.host_port(SSH_PORT),
-            self._host.settings.ready_s,
-        )
+        self._await_login(lease)
         return lease
 
     def attach_disk(self, lease: Lease) -> None:

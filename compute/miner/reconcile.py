@@ -73,12 +73,15 @@ class Reconciler:
         # lease is not live now has been left behind.
         containers = self._host.engine.containers(self._host.ledger.owner)
         disks = self._host.disks.known()
+        # A warm container's row is there before it, and becomes a lease's row in one step.
+        kept = {warm.id for warm in self._host.ledger.warm()}
         live = {lease.id: lease for lease in self._host.ledger.live()}
+        kept |= live.keys()
         for container in containers:
-            if container.labels.get(LEASE) not in live:
+            if container.labels.get(LEASE) not in kept:
                 self._remove(container)
         for lease_id in disks:
-            if lease_id not in live:
+            if lease_id not in kept:
                 self._host.disks.destroy(lease_id)
         by_lease = {container.labels.get(LEASE): container for container in containers}
         for lease in live.values():

@@ -18,24 +18,20 @@ def digest(request: AllocateRequest) -> str:
     return sha256(content.encode()).hexdigest()
 
 
-def granted(
-    settings: LeaseSettings, disk: DiskEnforcement, request: AllocateRequest
-) -> Requirement:
-    """The requirement with this host's defaults filled in.
+def disk_of(
+    settings: LeaseSettings, disk: DiskEnforcement, wanted: Requirement, *, test: bool = False
+) -> int:
+    """Size of the disk that a requirement gets, in MiB; 0 where sizes are not enforced.
 
     Raises:
-        LeaseError: `UNSUPPORTED` when a disk size is asked for that nothing here enforces.
+        LeaseError: `UNSUPPORTED` when a size is asked for that nothing here enforces.
     """
-    wanted = request.requirement
     if disk is DiskEnforcement.NONE:
         if wanted.disk_mib:
             raise LeaseError(Code.UNSUPPORTED, "this host cannot hold a lease to a disk size")
-        return wanted
-    if wanted.disk_mib:
-        return wanted
-    test = request.kind is LeaseKind.PROBE
+        return 0
     default = settings.test.disk_mib // settings.test.leases if test else settings.default_disk_mib
-    return wanted.model_copy(update={"disk_mib": default})
+    return wanted.disk_mib or default
 
 
 def wish(settings: LeaseSettings, disk: DiskEnforcement, request: AllocateRequest) -> Wish:
@@ -51,8 +47,11 @@ def wish(settings: LeaseSettings, disk: DiskEnforcement, request: AllocateReques
     _check_offered(settings, request)
     envelope.load_public_key(request.renter_public_key)
     sshkeys.check_public_key(request.ssh_public_key)
+    size = disk_of(settings, disk, request.requirement, test=test)
     return Wish(
-        requirement=granted(settings, disk, request), ports=(SSH_PORT, *request.ports), test=test
+        requirement=request.requirement.model_copy(update={"disk_mib": size}),
+        ports=(SSH_PORT, *request.ports),
+        test=test,
     )
 
 

@@ -19,6 +19,7 @@ from compute.adapters.hardware.machine import LocalHardware
 from compute.domain.lease import EndReason
 from compute.errors import Code, ComputeError, EngineError, UsageError
 from compute.miner.alarms import Alarms
+from compute.miner.allocation import Allocator
 from compute.miner.challenges import ChallengeDesk
 from compute.miner.disks import choose_disks
 from compute.miner.guard import Guard
@@ -55,6 +56,7 @@ from compute.telemetry.logs import get
 from compute.telemetry.trace import bound
 
 ENGINE_EVERY_S = 10.0
+FILL_EVERY_S = 0.1
 FORGET_EVERY_S = 3600.0
 GUARD_EVERY_S = 15.0
 _LOCK_S = 3.0
@@ -85,6 +87,7 @@ class MinerService:
         self.database = database
         self.manager = LeaseManager(host, advertised)
         self.challenges = ChallengeDesk(self.manager, program)
+        self.allocator = Allocator(self.manager)
         self.operations = Operations(self.manager)
         self.specs = SpecsDesk(self.manager)
         self.reconciler = Reconciler(self.manager)
@@ -96,6 +99,7 @@ class MinerService:
         self.manager.on_end = self._lease_ends
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="lease-sweep", daemon=True)
+        self._filler = threading.Thread(target=self._fill, name="lease-warm", daemon=True)
         self._lock: IO[str] | None = None
 
     # --- handlers ------------------------------------------------------------------------------
@@ -107,7 +111,7 @@ class MinerService:
     def handle_allocate(self, request: AllocateRequest, context: RequestContext) -> AllocateReply:
         """Make a lease, or say whether it could be made."""
         with bound(trace=context.trace):
-            return self.manager.allocate(request, context)
+            return self.allocator.handle(request, context)
 
     def handle_lease(self, request: LeaseRequest, context: RequestContext) -> LeaseReply:
         """Operate on a lease."""
@@ -142,9 +146,11 @@ class MinerService:
         self._lock = _hold(self.host.settings.state / MINER_LOCK)
         if self._guard is not None:
             self._guard.ensure()
+        self.manager.pool.open()
         self.reconcile()
         self._alarms.start()
         self._sweeper.start()
+        self._filler.start()
 
     def reconcile(self) -> None:
         """Compare ledger and engine, and settle the differences."""
@@ -160,6 +166,8 @@ class MinerService:
         self._stop.set()
         self._alarms.stop()
         self.challenges.close()
+        if self._lock is not None:
+            self.manager.pool.close()
         if self.host.settings.on_stop == "end":
             self._end_all()
         self.manager.close(max(0.5, until - time.monotonic()))
@@ -190,6 +198,16 @@ class MinerService:
     def _lease_ends(self, lease_id: str) -> None:
         self._alarms.cancel(lease_id)
         self.challenges.forget(lease_id)
+
+    def _fill(self) -> None:
+        while not self._stop.wait(FILL_EVERY_S):
+            try:
+                if self.manager.drain.since is not None:
+                    self.manager.pool.drain()
+                elif self.manager.calm():
+                    self.manager.pool.refill()
+            except Exception:  # noqa: BLE001 - a thread's root: tried again
+                _log.exception("the warm pool cannot be filled")
 
     def _sweep(self) -> None:
         settings = self.host.settings

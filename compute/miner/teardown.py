@@ -64,12 +64,16 @@ class Undertaker:
         if engine.inspect(container.id) is not None:
             raise EngineError(Code.ENGINE_FAILED, "the container is still there after removal")
 
+    def remove_of(self, lease_id: str, grace_s: int = 0) -> None:
+        """Remove everything that carries a lease's id."""
+        for container in self._host.engine.containers(self._host.ledger.owner):
+            if container.labels.get(LEASE) == lease_id:
+                self.remove(container, grace_s)
+        self._host.disks.destroy(lease_id)
+
     def _clear(self, lease: Lease) -> tuple[str, ...]:
         grace_s = 0 if lease.kind is LeaseKind.CHALLENGE else self._host.settings.grace_s
-        for container in self._host.engine.containers(self._host.ledger.owner):
-            if container.labels.get(LEASE) == lease.id:
-                self.remove(container, grace_s)
-        self._host.disks.destroy(lease.id)
+        self.remove_of(lease.id, grace_s)
         return ("container gone", "keys revoked", "disk destroyed")
 
     def _finish(self, lease: Lease, checks: tuple[str, ...]) -> Lease:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from compute.domain.capacity import Assignment
-from compute.domain.lease import Lease
+from compute.domain.lease import Lease, Warm
 from compute.domain.timeline import Event, Moment
 
 Draft = Callable[[Sequence[Assignment]], Lease]
@@ -23,16 +23,41 @@ class Ledger(Protocol):
         """Random id of this ledger, made with it; labels its objects on the engine."""
         ...
 
-    def admit(self, owner: str, idempotency_key: str, draft: Draft) -> tuple[Lease, bool]:
+    def admit(
+        self, owner: str, idempotency_key: str, draft: Draft, claim: str = ""
+    ) -> tuple[Lease, bool]:
         """Write a new lease, unless its owner has one under this key already.
 
-        `draft` is called with what every live lease holds, and makes the lease or raises; no
-        other admission happens in between, so that nothing is ever given out twice. An empty key
-        matches none.
+        `draft` is called with what every live lease and every warm container holds, and makes the
+        lease or raises; no other admission happens in between, so that nothing is ever given out
+        twice. An empty key matches none.
+
+        Args:
+            owner: of the lease.
+            idempotency_key: its name for the request.
+            draft: makes the lease.
+            claim: id of a warm container that the lease takes over; what it holds is not among
+                what `draft` sees.
 
         Returns:
             The lease, and whether it is new.
+
+        Raises:
+            LeaseError: `NO_CAPACITY` when the warm container is not there any more; what `draft`
+                raises.
         """
+        ...
+
+    def reserve(self, draft: Callable[[Sequence[Assignment]], Warm]) -> Warm:
+        """Write a warm container, placed by `draft` as in `admit`, before it is made."""
+        ...
+
+    def warm(self) -> tuple[Warm, ...]:
+        """The warm containers."""
+        ...
+
+    def cool(self, warm_id: str) -> None:
+        """Forget a warm container; missing is no error."""
         ...
 
     def change(self, lease_id: str, change: Change, event: Event, detail: str = "") -> Lease:
@@ -72,7 +97,7 @@ class Ledger(Protocol):
         ...
 
     def held(self) -> tuple[Assignment, ...]:
-        """What they hold."""
+        """What they hold; warm containers give way, and are not counted."""
         ...
 
     def recent(self, limit: int) -> tuple[Lease, ...]:

@@ -35,8 +35,10 @@ class WarmSettings(Settings):
 
     size: Annotated[int, Field(ge=0)] = Field(0, description="ready containers; 0 keeps none")
     ttl_s: Seconds = Field(3600, description="seconds after which a ready container is replaced")
-    shm_mib: Mebibytes = Field(
-        64, description="shared memory of ready containers; leases that ask for other start cold"
+    shape: Requirement = Field(
+        Requirement(),
+        description="hardware of a ready container; leases that ask for other GPUs, disk or shared "
+        "memory start cold, other processors and memory are adjusted",
     )
 
 

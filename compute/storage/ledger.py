@@ -6,25 +6,27 @@ out while a transaction is open: pure functions come in, rows go out.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, delete, insert, select, update
 
 from compute.domain.capacity import Assignment
-from compute.domain.lease import LIVE, TERMINAL, Lease
+from compute.domain.lease import LIVE, TERMINAL, Lease, Warm
+from compute.domain.requirement import Requirement
 from compute.domain.timeline import Event, Moment
 from compute.errors import Code, LeaseError
 from compute.ports.ledger import Change, Draft, Replacement
 from compute.storage.database import read, write
 from compute.storage.rows import from_row, to_row
-from compute.storage.tables import LeaseRow, MetaRow, MomentRow
+from compute.storage.tables import LeaseRow, MetaRow, MomentRow, WarmRow
 
 LONGEST_TIMELINE = 512
 _LIVE = tuple(sorted(state.value for state in LIVE))
 _TERMINAL = tuple(sorted(state.value for state in TERMINAL))
 _LEASE: Any = LeaseRow.__table__
 _MOMENT: Any = MomentRow.__table__
+_WARM: Any = WarmRow.__table__
 _META: Any = MetaRow.__table__
 
 
@@ -46,7 +48,9 @@ class SqlLedger:
         """Random id of this ledger, made with it; labels its objects on the engine."""
         return self._owner
 
-    def admit(self, owner: str, idempotency_key: str, draft: Draft) -> tuple[Lease, bool]:
+    def admit(
+        self, owner: str, idempotency_key: str, draft: Draft, claim: str = ""
+    ) -> tuple[Lease, bool]:
         """Write a new lease, unless its owner has one under this key already."""
 
         def work(connection: Connection) -> tuple[Lease, bool]:
@@ -55,12 +59,38 @@ class SqlLedger:
                 row = connection.execute(select(_LEASE).where(same)).mappings().first()
                 if row is not None:
                     return from_row(row), False
-            lease = draft(tuple(one.assignment for one in _live(connection)))
+            if claim and not _cool(connection, claim):
+                raise LeaseError(Code.NO_CAPACITY, "the warm container is gone")
+            lease = draft(_held(connection))
             connection.execute(insert(_LEASE).values(**to_row(lease)))
             self._add(connection, lease.id, Event.REQUESTED, lease.kind.value)
             return lease, True
 
         return write(self._engine, work)
+
+    def reserve(self, draft: Callable[[Sequence[Assignment]], Warm]) -> Warm:
+        """Write a warm container before it is made."""
+
+        def work(connection: Connection) -> Warm:
+            warm = draft(_held(connection))
+            connection.execute(
+                insert(_WARM).values(
+                    id=warm.id,
+                    requirement=warm.requirement.model_dump_json(),
+                    assignment=warm.assignment.model_dump_json(),
+                )
+            )
+            return warm
+
+        return write(self._engine, work)
+
+    def warm(self) -> tuple[Warm, ...]:
+        """The warm containers."""
+        return read(self._engine, _warm)
+
+    def cool(self, warm_id: str) -> None:
+        """Forget a warm container; missing is no error."""
+        write(self._engine, lambda connection: _cool(connection, warm_id))
 
     def change(self, lease_id: str, change: Change, event: Event, detail: str = "") -> Lease:
         """Apply a pure transition to the lease as it is now, and note it in its timeline."""
@@ -71,7 +101,8 @@ class SqlLedger:
 
         def with_others(lease: Lease, connection: Connection) -> Lease:
             others = (one for one in _live(connection) if one.id != lease_id)
-            return change(lease, tuple(one.assignment for one in others))
+            held = (*(one.assignment for one in others), *_warm_assignments(connection))
+            return change(lease, held)
 
         return self._apply(lease_id, with_others, event, detail)
 
@@ -169,6 +200,31 @@ def _row(connection: Connection, lease_id: str) -> RowMapping:
 
 def _leases(connection: Connection, query: Select[Any]) -> tuple[Lease, ...]:
     return tuple(from_row(row) for row in connection.execute(query).mappings())
+
+
+def _held(connection: Connection) -> tuple[Assignment, ...]:
+    leases = (one.assignment for one in _live(connection))
+    return (*leases, *_warm_assignments(connection))
+
+
+def _warm(connection: Connection) -> tuple[Warm, ...]:
+    rows = connection.execute(select(_WARM)).mappings()
+    return tuple(
+        Warm(
+            row["id"],
+            Requirement.model_validate_json(row["requirement"]),
+            Assignment.model_validate_json(row["assignment"]),
+        )
+        for row in rows
+    )
+
+
+def _warm_assignments(connection: Connection) -> tuple[Assignment, ...]:
+    return tuple(one.assignment for one in _warm(connection))
+
+
+def _cool(connection: Connection, warm_id: str) -> bool:
+    return connection.execute(delete(_WARM).where(_WARM.c.id == warm_id)).rowcount == 1
 
 
 def _live(connection: Connection) -> tuple[Lease, ...]:

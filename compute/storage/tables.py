@@ -75,6 +75,16 @@ class MomentRow(MinerBase):
     detail: Mapped[str] = mapped_column(Text)
 
 
+class WarmRow(MinerBase):
+    """A container that waits for its renter, and the hardware that it holds meanwhile."""
+
+    __tablename__ = "warm"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    requirement: Mapped[str] = mapped_column(Text)
+    assignment: Mapped[str] = mapped_column(Text)
+
+
 class ImageRow(MinerBase):
     """An image that this miner brought to the engine, and may therefore remove.
 

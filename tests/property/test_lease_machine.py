@@ -28,7 +28,7 @@ from compute.protocol.synapses import (
     ChallengeStep,
     LeaseAction,
 )
-from compute.settings.leases import LeaseSettings
+from compute.settings.leases import LeaseSettings, WarmSettings
 from compute.testing.crash import Crash, Fuse, Fused
 from compute.testing.engine import FakeEngine
 from compute.testing.host import FakeHardware, ManualClock
@@ -74,7 +74,11 @@ class MinerLife(RuleBasedStateMachine):
         """What a new process of the miner does."""
         service = open_service(
             LeaseSettings(
-                state=self.folder, guard=False, longest_lease_s=LONGEST_S, last_port=20007
+                state=self.folder,
+                guard=False,
+                longest_lease_s=LONGEST_S,
+                last_port=20007,
+                warm=WarmSettings(size=1, ttl_s=500, shape=Requirement(memory_mib=512)),
             ),
             key=dev_wallet("Alice").hotkey,
             image="base:latest",
@@ -97,6 +101,7 @@ class MinerLife(RuleBasedStateMachine):
             program=lambda: b"program",
             guard=False,
         )
+        service.manager.pool.open()
         service.reconcile()
         assert service.manager.settle(10)
         service.reconciler.engine()
@@ -196,6 +201,12 @@ class MinerLife(RuleBasedStateMachine):
         self.clock.advance(seconds)
         self.lived += seconds
         self.sweep()
+
+    @rule(crash=CRASHES)
+    def fill(self, crash: int) -> None:
+        """The warm pool is filled; the process may die on the way."""
+        self.crash_soon(crash)
+        self.attempt(self.service.manager.pool.refill)
 
     @rule(seconds=st.sampled_from([-3600, 3600]))
     def jump(self, seconds: int) -> None:
@@ -309,6 +320,7 @@ class MinerLife(RuleBasedStateMachine):
         self.sweep()
         live = {lease.id: lease for lease in self.inner_ledger().live()}
         there = {one.spec.labels[LEASE]: one for one in self.engine.all.values()}
+        assert self.inner_ledger().warm() == ()
         assert set(live) == set(there)
         for lease_id, lease in live.items():
             assert there[lease_id].name == container_name(lease_id, lease.deadline)

@@ -24,7 +24,7 @@ from compute.protocol.synapses import (
     TeardownProof,
 )
 from compute.protocol.teardown import verify_teardown
-from compute.settings.leases import LeaseSettings, SlotSettings
+from compute.settings.leases import LeaseSettings, SlotSettings, WarmSettings
 from compute.testing.engine import FakeEngine
 from compute.testing.host import FakeHardware, ManualClock
 from compute.testing.leases import FakeRenter
@@ -562,3 +562,113 @@ def test_the_test_slot_is_shared_and_bounded(build: Build):
     open_session(renter)
     renter.allocate(kind="probe", duration_s=60)
     assert code_of(lambda: renter.allocate(kind="probe", duration_s=60)) is Code.NO_CAPACITY
+
+
+# --- the warm pool --------------------------------------------------------------------------------
+
+SHAPE = Requirement(cpus=1, memory_mib=512)
+
+
+@pytest.fixture
+def warm(build: Build) -> MinerService:
+    """A miner that keeps one container ready, and has it."""
+    service = build(warm=WarmSettings(size=1, ttl_s=100, shape=SHAPE))
+    service.manager.pool.open()
+    service.manager.pool.refill()
+    return service
+
+
+def test_a_warm_container_becomes_the_lease(warm: MinerService, engine: FakeEngine):
+    """The lease takes over the container that waited: keyed, renamed, adjusted and running."""
+    (waiting,) = engine.all.values()
+    assert waiting.state is ContainerState.PAUSED
+    assert waiting.files == {}
+    reply = FakeRenter(warm).allocate(requirement=Requirement(cpus=2, memory_mib=1024))
+    lease = warm.host.ledger.get(reply.lease_id)
+    assert list(engine.all) == [lease.container] == [waiting.id]
+    assert waiting.state is ContainerState.RUNNING
+    assert set(waiting.files) == {"/run/compute/authorized_keys", "/run/compute/host_key"}
+    assert waiting.name.endswith(lease.deadline.token())
+    assert waiting.limits is not None
+    assert (len(waiting.limits.cpus), waiting.limits.memory_mib) == (2, 1024)
+    assert lease.assignment.host_port(22) == waiting.spec.publish[0].host
+    assert warm.host.ledger.warm() == ()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ports": (80,)},
+        {"environment": {"A": "b"}},
+        {"requirement": Requirement(shm_mib=128)},
+        {"kind": "probe", "duration_s": 60},
+    ],
+)
+def test_what_cannot_be_adjusted_starts_cold(
+    warm: MinerService, engine: FakeEngine, fields: dict[str, object]
+):
+    """Extra ports, environment, shared memory and the test slot need a container of their own."""
+    FakeRenter(warm).allocate(**fields)
+    states = sorted(one.state for one in engine.all.values())
+    assert states == [ContainerState.PAUSED, ContainerState.RUNNING]
+
+
+def test_a_container_never_serves_a_second_tenant(warm: MinerService, engine: FakeEngine):
+    """After a release the container is gone, and the next lease gets another."""
+    renter = FakeRenter(warm)
+    (first,) = engine.all
+    renter.operate(renter.allocate().lease_id, LeaseAction.RELEASE)
+    assert engine.all == {}
+    warm.manager.pool.refill()
+    renter.allocate()
+    assert first not in engine.all
+
+
+def test_warm_containers_give_way(warm: MinerService, engine: FakeEngine):
+    """Everything is reported free, and whoever needs it all gets it all."""
+    renter = FakeRenter(warm)
+    everything = warm.handle_specs(SpecsRequest(), renter.context())
+    assert everything.free == everything.total
+    need = Requirement(cpus=everything.free.cpus, memory_mib=everything.free.memory_mib)
+    assert renter.allocate(checking=True, requirement=need).available
+    reply = renter.allocate(requirement=need)
+    assert [one.spec.labels["io.compute.lease"] for one in engine.all.values()] == [reply.lease_id]
+
+
+def test_a_warm_container_does_not_grow_old(
+    warm: MinerService, engine: FakeEngine, clock: ManualClock
+):
+    """After its TTL it is replaced by a fresh one."""
+    (first,) = engine.all
+    clock.advance(101)
+    warm.manager.pool.refill()
+    (second,) = engine.all
+    assert first != second
+
+
+def test_what_an_earlier_process_kept_warm_is_removed(
+    warm: MinerService, build: Build, engine: FakeEngine
+):
+    """A new process starts with an empty pool, and the sweep keeps its hands off a full one."""
+    sweep(warm)
+    assert len(engine.all) == 1
+    later = build()
+    later.manager.pool.open()
+    assert engine.all == {}
+    assert later.host.ledger.warm() == ()
+
+
+def test_a_failing_warm_container_costs_nothing(build: Build, engine: FakeEngine):
+    """If making one ahead fails, nothing of it stays, and leases are made cold."""
+
+    def fail(call: str) -> None:
+        if call == "pause":
+            raise EngineError(Code.ENGINE_FAILED, "injected")
+
+    service = build(warm=WarmSettings(size=2, shape=SHAPE))
+    service.manager.pool.open()
+    engine.fault = fail
+    service.manager.pool.refill()
+    assert engine.all == {}
+    assert service.host.ledger.warm() == ()
+    assert FakeRenter(service).allocate().available
