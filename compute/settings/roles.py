@@ -40,14 +40,27 @@ class ValidatorSettings(NeuronSettings):
     role: Literal["validator", "submitter"] = Field(
         "validator", description="validator, or submitter to set another's published weights"
     )
-    master: str = Field("", description="submitter: address of the validator whose weights to set")
+    master: str = Field(
+        "", description="submitter: URL of the weights API of the validator whose vectors to set"
+    )
+    master_hotkey: str = Field(
+        "",
+        description="submitter: hotkey that must have signed the vectors; empty accepts any "
+        "validator of the subnet with a permit",
+    )
     private_addresses: bool = Field(
         False,  # noqa: FBT003
         description="call miners that announce loopback or private addresses (your own network)",
     )
-    api_host: str = Field("127.0.0.1", description="address that the weights API listens on")
+    api_host: str = Field(
+        "127.0.0.1", description="address that the weights and allocation API listens on"
+    )
     api_port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        0, description="port of the weights API; 0 serves none"
+        0, description="port of the weights and allocation API; 0 serves none"
+    )
+    renting: bool = Field(
+        False,  # noqa: FBT003
+        description="whether tenants with a token rent through this validator's API",
     )
     validation: ValidationSettings = ValidationSettings()
     dashboard: DashboardSettings = DashboardSettings()

@@ -190,7 +190,7 @@ class Rig:
         home.mkdir(exist_ok=True)
         return {**kept, "HOME": str(home), "DOCKER_HOST": self.docker_host}
 
-    def neuron(self, role: str, name: str, *, log: str = "", **more: str) -> NeuronProcess:
+    def neuron(self, role: str, name: str, /, *, log: str = "", **more: str) -> NeuronProcess:
         """Describe a neuron's process without starting it.
 
         Args:

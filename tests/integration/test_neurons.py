@@ -315,5 +315,23 @@ def test_the_chain_may_go_away_and_come_back(rig):
         assert (code, seconds < LIMIT_S) == (0, True)
 
 
+def test_a_submitter_sets_what_its_master_has_published(rig):
+    """The submit-only role fetches the master's signed vector and sets the same on chain."""
+    submitter_uid = rig.register("submitter", stake=10_000.0)
+    rig.provision.advance(rig.plan.tempo + 1)
+    rig.wait_ready(rig.start_miner())
+    port = free_port("127.0.0.1")
+    fast = {"validation__poll_s": "0.25", "validation__cadence__jitter": "0"}
+    rounds = {"validation__cadence__specs": "8", "validation__cadence__proofs": "16"}
+    rig.start_validator(api_port=str(port), **fast, **rounds)
+    submitter = rig.neuron(
+        "validator", "submitter", role="submitter", master=f"http://127.0.0.1:{port}", **fast
+    )
+    submitter.start()
+    rows = rig.wait("weights of both", lambda: w if len(w := rig.weights()) == 2 else None, 90)
+    assert rows[submitter_uid] == {0: 1.0}
+    assert submitter.stop()[0] == 0
+
+
 def port_of(miner) -> int:
     return int(miner.arguments[miner.arguments.index("--axon.port") + 1])
