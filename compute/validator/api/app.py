@@ -1,9 +1,13 @@
 """Builds the application: routes, errors as problems, and limits that hold for all of it."""
 
 import secrets
+from functools import partial
+from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,33 +36,76 @@ def create_app(*routers: APIRouter, title: str = "validator") -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _fault)
+    app.openapi = partial(_describe, app)  # type: ignore[method-assign] # FastAPI's own way
     app.add_middleware(BodyLimit, limit=BODY_LIMIT)
     return app
 
 
 class BodyLimit:
-    """Refuses a body over the limit before it is read whole."""
+    """Reads a body up to the limit before anything else sees the request, and refuses more."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on while its body stays small."""
+        """Pass a request on if its body is small enough."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        taken = 0
-
-        async def counted() -> Message:
-            nonlocal taken
+        body = bytearray()
+        more = True
+        while more:
             message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._limit:
-                raise AdmissionError(Code.TOO_LARGE, f"the limit is {self._limit} bytes")
-            return message
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._limit:
+                error = AdmissionError(Code.TOO_LARGE, f"the limit is {self._limit} bytes")
+                await problem_response(error)(scope, receive, send)
+                return
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
-        await self._app(scope, counted, send)
+        async def replay() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self._app(scope, replay, send)
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with problems wherever an answer is an error."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = problem.Problem.model_json_schema()
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"] = _success(operation["responses"]) | _PROBLEMS
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _success(responses: dict[str, Any]) -> dict[str, Any]:
+    return {status: shown for status, shown in responses.items() if status < "400"}
+
+
+_PROBLEMS: dict[str, Any] = {
+    str(status): {
+        "description": HTTPStatus(status).phrase,
+        "content": {
+            problem.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}},
+        },
+    }
+    for status in (400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 502, 503, 504)
+}
 
 
 def problem_response(error: ComputeError, status: int | None = None) -> Response:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -15,7 +15,6 @@ from compute.domain.rental import Rental, RentalEvent, Tenant, Webhook
 from compute.errors import AdmissionError, Code
 from compute.protocol.clock import SYSTEM
 from compute.protocol.limits import Buckets
-from compute.protocol.problem import Problem
 from compute.protocol.synapses import (
     Base64Bytes,
     IdempotencyKey,
@@ -35,9 +34,6 @@ HEARTBEAT_S = 15.0
 MOST_STREAMS = 8  # of one tenant
 MOST_WAIT_S = 120.0
 RATE, BURST = 20.0, 200.0  # requests a second of one tenant, sustained and at once
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (400, 401, 403, 404, 409, 422, 429, 502, 503, 504)
-}
 RentalId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="id of the rental")]
 Key = Annotated[
     IdempotencyKey,
@@ -147,7 +143,7 @@ Who = Annotated[Tenant, Depends(_tenant)]
 def mount_rentals(app: FastAPI, parts: RentalParts) -> None:
     """Add the routes for tenants to an application."""
     app.state.tenant_gate = TenantGate(parts.tenants)
-    router = APIRouter(prefix="/v1", tags=["rentals"], responses=_PROBLEMS)
+    router = APIRouter(prefix="/v1", tags=["rentals"])
     _add_market(router, parts.desk)
     _add_leases(router, parts.desk)
     _add_events(router, parts.desk)

@@ -6,18 +6,13 @@ from fastapi import APIRouter, Path, Request, Response
 
 from compute.domain.publication import Publication
 from compute.errors import AdmissionError, Code
-from compute.protocol.problem import Problem
 from compute.validator.shelf import Shelved, WeightsShelf
 
 NOT_MODIFIED = 304
 LATEST_CACHE = "no-cache"  # may be kept, but is asked for anew each time
 ADDRESSED_CACHE = "public, max-age=31536000, immutable"
 Address = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the vector")]
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    304: {"description": "unchanged"},
-    404: {"model": Problem},
-    422: {"model": Problem},
-}
+_ANSWERS: dict[int | str, dict[str, Any]] = {NOT_MODIFIED: {"description": "unchanged"}}
 
 
 def weights_router(shelf: WeightsShelf) -> APIRouter:
