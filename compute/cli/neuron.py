@@ -1,12 +1,15 @@
 """Runs a neuron as a process: settings in, signals heard, one line and an exit code out."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
+
+import uvloop
 
 from compute.cli.output import Output
 from compute.errors import Code, ComputeError
@@ -38,7 +41,8 @@ def run_neuron(
     try:
         settings = load(model, arguments, prog=f"neurons/{role}.py")
         logs.configure(settings.logging.level, settings.logging.format, role=role)
-        code = asyncio.run(_supervised(role, main, settings))
+        gc.freeze()  # what was imported stays: without this each full collection stops all answers
+        code = uvloop.run(_supervised(role, main, settings))
     except ComputeError as error:
         Output().error(error)
         code = error.code.spec.exit_code
