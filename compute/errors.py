@@ -412,6 +412,13 @@ class Code(Enum):
         500,
         96,
     )
+    PROBE_VIEW = ErrorSpec(
+        "probe_view",
+        "the miner's view of the chain is stale",
+        "check the miner's connection to its chain node: strangers are turned away meanwhile",
+        500,
+        97,
+    )
 
     @property
     def spec(self) -> ErrorSpec:

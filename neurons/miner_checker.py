@@ -63,7 +63,7 @@ async def _round(
 
 
 def _show(settings: CheckerSettings, reports: list[ProbeReport]) -> None:
-    plain = [{**r.model_dump(mode="json"), "outcome": r.outcome, "ok": r.ok} for r in reports]
+    plain = [report.model_dump(mode="json") for report in reports]
     if settings.json_file == "-":
         print(json.dumps(plain, indent=2))  # noqa: T201 - data goes to standard output
         return

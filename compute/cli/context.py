@@ -1,18 +1,23 @@
 """What every verb is given: settings, where to speak, and the operation's trace id."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from compute.cli.output import Output
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from compute.renter.book import LeaseBook
     from compute.settings.renter import RenterSettings
+
+SettingsT = TypeVar("SettingsT", bound="BaseModel")
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,31 @@ class Context:
         Raises:
             UsageError: when a setting is unknown or out of bounds.
         """
-        from compute.settings.loading import load
         from compute.settings.renter import RenterSettings, default_config
 
-        argv = [part for name, value in self.flags.items() for part in (f"--{name}", value)]
-        return load(RenterSettings, argv, prog="compute", fallback=default_config())
+        return self._load(RenterSettings, (), default_config())
+
+    def role(self, model: "type[SettingsT]", more: Iterable[str]) -> "SettingsT":
+        """The settings of a neuron on this machine: flags, environment, the file of --config.
+
+        Args:
+            model: the role's settings.
+            more: further ones, as NAME=VALUE.
+
+        Raises:
+            UsageError: when a setting is unknown or out of bounds.
+        """
+        return self._load(model, more, None)
+
+    def _load(
+        self, model: "type[SettingsT]", more: Iterable[str], fallback: Path | None
+    ) -> "SettingsT":
+        from compute.renter import parsing
+        from compute.settings.loading import load
+
+        given = {**self.flags, **parsing.assignments(more)}
+        argv = [part for name, value in given.items() for part in (f"--{name}", value)]
+        return load(model, argv, prog="compute", fallback=fallback)
 
     @cached_property
     def book(self) -> "LeaseBook":

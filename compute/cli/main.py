@@ -14,7 +14,8 @@ from compute.errors import Code, ComputeError
 from compute.version import __version__
 
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
-RENTING, CHECKING, HERE = "Renting", "Checking", "This machine"
+RENTING, OPERATING = "Renting", "Operating a neuron"
+CHECKING, HERE = "Checking", "This machine"
 
 
 class Verbs(VerbGroup):
@@ -62,6 +63,12 @@ class Verbs(VerbGroup):
             RENTING,
         ),
         "down": Verb("compute.cli.down", "End leases now.", RENTING),
+        "doctor": Verb(
+            "compute.cli.doctor",
+            "Check this machine: engine, disk, GPUs, firewall, keys, chain, clock, ports.",
+            OPERATING,
+        ),
+        "miner": Verb("compute.cli.miner", "Look after the miner on this machine.", OPERATING),
         "receipts": Verb(
             "compute.cli.receipts",
             "List what miners have signed about your leases, and whether it holds.",

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +38,22 @@ class Output:
             Console(stderr=True, highlight=False).print(
                 text, style="dim", soft_wrap=True, markup=False
             )
+
+    @contextmanager
+    def busy(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show on standard error that something is going on; the callable says what, as it goes.
+
+        A terminal gets one line that moves and goes away at the end; other streams get one line.
+        """
+        console = Console(stderr=True, highlight=False)
+        if self.quiet:
+            yield lambda _text: None
+        elif console.is_terminal:
+            with console.status(text, spinner="line") as status:
+                yield lambda now: status.update(f"{text}: {now}")
+        else:
+            self.progress(text)
+            yield lambda _text: None
 
     def data(
         self, value: Any, sheet: Sheet | None = None, text: str | None = None, empty: str = ""

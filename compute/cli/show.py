@@ -10,7 +10,7 @@ from compute.cli.names import Name
 from compute.cli.output import duration, table
 from compute.cli.quote import grants
 from compute.cli.session import run
-from compute.cli.showing import precise_clock
+from compute.cli.showing import after, precise_clock
 
 if TYPE_CHECKING:
     from compute.protocol.synapses import LeaseReply
@@ -38,7 +38,7 @@ def show(ctx: typer.Context, name: Name) -> None:
     rows = table("WHEN", ">AFTER", "EVENT", "DETAIL")
     for event in reply.events:
         rows.add_row(
-            precise_clock(event.at), _after(event.at - reply.created_at), event.event, event.detail
+            precise_clock(event.at), after(event.at - reply.created_at), event.event, event.detail
         )
     here.output.data(reply, text=_headline(record.name, reply))
     if not here.output.as_json:
@@ -50,8 +50,3 @@ def _headline(name: str, reply: "LeaseReply") -> str:
     why = f" ({reply.reason})" if reply.reason else ""
     gone = "\nits teardown is signed: " + ", ".join(reply.teardown.checks) if reply.teardown else ""
     return f"{name}: {reply.state}{why}{left}\n{grants(reply.requirement)}{gone}\n"
-
-
-def _after(seconds: float) -> str:
-    """Time since the request, as precise as it matters."""
-    return f"+{seconds:.3f}s" if seconds < 60 else f"+{duration(seconds)}"  # noqa: PLR2004 - a minute

@@ -2,6 +2,10 @@
 
 from datetime import UTC, datetime
 
+from compute.cli.output import duration
+
+MINUTE_S = 60
+
 
 def clock(at: float) -> str:
     """Unix seconds as UTC to the second."""
@@ -11,3 +15,8 @@ def clock(at: float) -> str:
 def precise_clock(at: float) -> str:
     """Unix seconds as UTC to the millisecond."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
+
+
+def after(seconds: float) -> str:
+    """Time since a beginning, as precise as it matters."""
+    return f"+{seconds:.3f}s" if seconds < MINUTE_S else f"+{duration(seconds)}"

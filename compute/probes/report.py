@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import computed_field
+
 from compute.domain.hardware import Value
 
 
@@ -47,6 +49,7 @@ class ProbeReport(Value):
     checks: tuple[Check, ...] = ()
     seconds: float = 0.0
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def outcome(self) -> Outcome:
         """The worst outcome that counts: fail, then inconclusive, then warn, then pass."""
@@ -56,6 +59,7 @@ class ProbeReport(Value):
                 return outcome
         return Outcome.PASS
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def ok(self) -> bool:
         """Whether nothing failed and something was learnt."""

@@ -7,6 +7,10 @@ from contextlib import asynccontextmanager
 from compute.errors import Code, ComputeError
 from compute.probes.report import Check, Outcome
 
+# What a miner says of us and not of itself.
+_SAID_OF_US = frozenset(
+    {Code.STALE, Code.REPLAYED, Code.NOT_REGISTERED, Code.DENIED, Code.RATE_LIMITED}
+)
 # Faults that say something about our side, the chain or the clock, never about the miner.
 OURS = frozenset(
     {
@@ -31,20 +35,33 @@ class StopProbeError(Exception):
     """Raised inside a step when nothing after it makes sense."""
 
 
+def ours(error: ComputeError) -> bool:
+    """Whether an error is no fault of the miner's: found here, or said by it of us."""
+    return error.code in (_SAID_OF_US if "peer" in error.data else OURS)
+
+
+def never(_error: ComputeError) -> bool:
+    """Nothing is somebody else's fault: for a host that is looked at by itself."""
+    return False
+
+
 class Steps:
     """Collects checks as they are made.
 
     Args:
         progress: told each check as it ends.
         clock: monotonic seconds.
+        innocent: whether an error says nothing about what is probed.
     """
 
     def __init__(
         self,
         progress: Callable[[Check], None] = lambda _check: None,
         clock: Callable[[], float] = time.monotonic,
+        innocent: Callable[[ComputeError], bool] = ours,
     ) -> None:
         self.checks: list[Check] = []
+        self._innocent = innocent
         self._progress = progress
         self._clock = clock
 
@@ -66,7 +83,7 @@ class Steps:
         try:
             yield note
         except ComputeError as error:
-            outcome = Outcome.INCONCLUSIVE if error.code in OURS else Outcome.FAIL
+            outcome = Outcome.INCONCLUSIVE if self._innocent(error) else Outcome.FAIL
             note.say(outcome, str(error), error.code.spec.slug, error.hint)
         took = self._clock() - begun
         self.add(
@@ -95,6 +112,10 @@ class StepNote:
     def say(self, outcome: Outcome, reason: str, code: str = "", remedy: str = "") -> None:
         """Set the outcome and its reason."""
         self.outcome, self.reason, self.code, self.remedy = outcome, reason, code, remedy
+
+    def warn_as(self, code: Code, reason: str, remedy: str = "") -> None:
+        """Warn by a row of the catalogue, saying what was seen."""
+        self.say(Outcome.WARN, reason, code.spec.slug, remedy or code.spec.hint)
 
     def passed(self, reason: str) -> None:
         """Pass, saying what was seen."""

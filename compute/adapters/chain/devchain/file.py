@@ -40,7 +40,8 @@ class Tx:
         head: number of the current block.
         params: constants of the chain.
         genesis: hash of block 0, 32 bytes; tells one chain from another.
-        started_at: time of block 0, in seconds since 1970.
+        started_at: time of the first block, in seconds since 1970.
+        skipped: blocks that came at once, by `advance`, and took no time.
     """
 
     db: sqlite3.Connection
@@ -48,10 +49,11 @@ class Tx:
     params: ChainParams
     genesis: bytes
     started_at: float
+    skipped: int = 0
 
     def time_of(self, block: int) -> float:
-        """When a block came, in seconds since 1970."""
-        return self.started_at + block * self.params.block_s
+        """When a block came, in seconds since 1970; exact for those after the last `advance`."""
+        return self.started_at + max(0, block - 1 - self.skipped) * self.params.block_s
 
 
 class ChainFile:
@@ -147,7 +149,7 @@ class ChainFile:
         elapsed = 0 if params.manual else int((self._clock() - started_at) / params.block_s)
         # Never backwards, even when somebody sets the clock back.
         head = max(1 + elapsed + skipped, highest)
-        return Tx(db, head, params, genesis, started_at)
+        return Tx(db, head, params, genesis, started_at, 0 if params.manual else skipped)
 
 
 def _write_genesis(path: Path, params: ChainParams, now: float) -> None:

@@ -1,0 +1,165 @@
+"""Checks of the way to the chain: keys, connection, clock, registration, announcement."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from compute.adapters.chain import SdkChain, open_client, open_wallet
+from compute.adapters.chain.failures import FAILURES, translate
+from compute.errors import ChainError, Code, ComputeError, PeerError, WalletError
+from compute.probes.exam import Exam, Part
+from compute.probes.steps import StepNote
+from compute.protocol.limits import Limits
+
+READ_S = 20.0
+ENDPOINT_S = 5.0
+PATIENCE_BLOCKS = 4  # a chain that brings no block in the time of so many stands still
+ALLOWED_S = Limits().skew_s
+OK = 200
+
+
+async def newest_block(network: str) -> int:
+    """Number of the newest block.
+
+    Raises:
+        ChainError: `CHAIN_AWAY`.
+    """
+    async with _client(network) as client:
+        return int(await client.block())
+
+
+async def skew_s(network: str) -> float:
+    """How far this machine's clock is ahead of the chain's; behind is negative.
+
+    A block carries the time at which it was made; this looks at the clock when the next one comes.
+    What a block may need for its way, half the time between two, is not held against the clock.
+
+    Raises:
+        ChainError: `CHAIN_AWAY` when the chain does not answer or stands still.
+    """
+    async with _client(network) as client:
+        first = await client.block()
+        block_s = float(await client.block_time())
+        until = time.monotonic() + PATIENCE_BLOCKS * block_s + READ_S / 2
+        while (block := await client.block()) == first:
+            if time.monotonic() > until:
+                raise ChainError(Code.CHAIN_AWAY, f"no block after {first}: the chain stands still")
+            await asyncio.sleep(min(1.0, block_s / 4))
+        seen = time.time()
+        age: float = seen - (await client.timestamp(block)).timestamp()
+    return age if age < 0 else max(0.0, age - block_s / 2)
+
+
+@asynccontextmanager
+async def _client(network: str) -> AsyncIterator[Any]:
+    client = open_client(network)
+    try:
+        async with asyncio.timeout(READ_S):
+            await client.connect()
+        yield client
+    except FAILURES as error:
+        raise translate(error) from error
+    finally:
+        await client.close()
+
+
+async def wallet(exam: Exam, note: StepNote) -> None:
+    """The hotkey is there and opens without a question."""
+    keys = exam.settings.wallet
+    exam.wallet = await asyncio.to_thread(open_wallet, keys.path, keys.name, keys.hotkey)
+    note.passed(exam.wallet.hotkey.ss58_address)
+
+
+async def chain(exam: Exam, note: StepNote) -> None:
+    """The chain answers."""
+    network = exam.settings.subtensor.network
+    begun = time.monotonic()
+    block = await newest_block(network)
+    note.passed(f"{network}: block {block}, in {time.monotonic() - begun:.2f} s")
+
+
+async def clock(exam: Exam, note: StepNote) -> None:
+    """This machine's clock agrees with the chain's."""
+    skew = await skew_s(exam.settings.subtensor.network)
+    if abs(skew) > ALLOWED_S:
+        raise ComputeError(
+            Code.STALE,
+            told(skew),
+            hint="set the clock by NTP (timedatectl set-ntp true): requests that seem to come "
+            f"from over {ALLOWED_S:g} s ahead are refused",
+        )
+    note.passed("it agrees with the chain's")
+
+
+def told(skew: float) -> str:
+    """A skew in words."""
+    way = "ahead of" if skew > 0 else "behind"
+    return f"this machine's clock is {abs(skew):.0f} s {way} the chain's"
+
+
+async def registered(exam: Exam, note: StepNote) -> None:
+    """The hotkey has a UID on the subnet."""
+    settings = exam.settings
+    source = SdkChain(settings.subtensor.network, settings.netuid, exam.wallet)
+    try:
+        metagraph = await source.metagraph()
+    finally:
+        await source.close()
+    hotkey = exam.wallet.hotkey.ss58_address
+    exam.neuron = metagraph.neuron(hotkey)
+    if exam.neuron is None:
+        raise WalletError(Code.NOT_REGISTERED, f"{hotkey} on subnet {settings.netuid}")
+    neuron = exam.neuron
+    if exam.part is Part.VALIDATOR and not neuron.validator_permit:
+        note.warn_as(
+            Code.DENIED,
+            f"UID {neuron.uid} has {neuron.stake:.0f} alpha and no validator permit",
+            "stake more; a permit comes with the next epoch",
+        )
+        return
+    note.passed(f"UID {neuron.uid} on subnet {settings.netuid}, stake {neuron.stake:.0f}")
+
+
+async def announced(exam: Exam, note: StepNote) -> None:
+    """Others find this miner where the chain says it is."""
+    neuron = exam.neuron
+    if exam.miner is None or neuron is None:
+        note.passed("nothing needs to be announced")
+        return
+    if not exam.running:
+        note.passed(f"the chain says {neuron.axon or 'nothing'}; the miner does not run now")
+        return
+    if neuron.axon is None:
+        raise PeerError(
+            Code.PEER_AWAY,
+            f"UID {neuron.uid} announces no axon on chain",
+            hint="the miner's log says why; the chain limits how often an address may change",
+        )
+    await _answers(neuron.axon)
+    note.passed(f"{neuron.axon} answers from here; only others can tell whether it does from there")
+
+
+async def _answers(axon: str) -> None:
+    """Ask an axon for its health.
+
+    Raises:
+        PeerError: `PEER_AWAY`.
+    """
+    timeout = aiohttp.ClientTimeout(total=ENDPOINT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"http://{axon}/healthz") as answer,
+        ):
+            if answer.status != OK:
+                raise PeerError(Code.PEER_AWAY, f"{axon} answers with {answer.status}")
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise PeerError(
+            Code.PEER_AWAY,
+            f"{axon}, as the chain has it, does not answer",
+            hint="check --axon.external_ip, the port's forwarding and the firewall",
+        ) from error
