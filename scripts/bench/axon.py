@@ -25,6 +25,7 @@ from typing import Any
 
 import psutil
 
+from scripts.bench.axon_relay import Relay
 from scripts.bench.proof_rows import Row, print_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,6 +115,8 @@ def compare(ours: Side, peer: Side, rounds: int, seconds: float) -> Iterator[Row
             for _ in range(rounds):
                 for prefix, side, port in sides:
                     seen[prefix, in_flight].append(side.load(port, in_flight, seconds))
+        for prefix, side, port in sides:
+            yield from byte_rows(prefix, side, port)
         memory = {"": our_server.pid, "peer_": peer_server.pid}
         rss = {prefix: psutil.Process(pid).memory_info().rss for prefix, pid in memory.items()}
     middle: dict[str, float] = {}
@@ -134,6 +137,14 @@ def compare(ours: Side, peer: Side, rounds: int, seconds: float) -> Iterator[Row
             mine, theirs = middle[f"{kind}_{in_flight}"], middle[f"peer_{kind}_{in_flight}"]
             ratio = mine / theirs if theirs > 0 else None
             yield Row(f"{name}_ratio_{in_flight}", ratio, "", rounds)
+
+
+def byte_rows(prefix: str, side: Side, port: int) -> Iterator[Row]:
+    """What one exchange puts on the wire, headers included."""
+    with Relay(port).running() as relay:
+        side.load(relay.port, 1, 1)
+    for name, total in (("sent", relay.sent), ("received", relay.received)):
+        yield Row(f"{prefix}{name}_bytes", total / relay.requests, "bytes", relay.requests)
 
 
 def fan_out(ours: Side, count: int) -> Iterator[Row]:

@@ -10,6 +10,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import resource
 import sys
@@ -171,6 +172,7 @@ async def ask_all() -> None:
 
 if __name__ == "__main__":
     role, *arguments = sys.argv[1:]
+    gc.freeze()  # as `compute.cli.neuron` starts a neuron, like the loop
     if role == "serve":
         uvloop.run(serve())
     elif role == "call":
