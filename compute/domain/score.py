@@ -185,11 +185,16 @@ class _Judge:
         proof = book.proof(self.start)
         if proof is None:
             return "nothing proven yet"
-        if proof.block <= self.now - self.policy.window.proof_age:
+        if proof.block <= self.now - self.policy.window.proof_age and not self._rented(book):
             return "its last proof is too old"
         if proof.outcome is Outcome.FAILED and proof.reason not in PARTIAL:
             return f"its proof failed: {proof.reason}"
         return ""
+
+    def _rented(self, book: MinerBook) -> bool:
+        """Whether a rental of ours vouches for it: leased hardware cannot be challenged."""
+        ping = book.latest(EvidenceKind.PING, self.now - self.policy.window.specs_age)
+        return ping is not None and ping.outcome is Outcome.PASSED
 
     # --- Duplicates --------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from compute.domain.measurement import (
     PPM,
     U16,
     PenaltyContent,
+    PingContent,
     ProbeContent,
     ProofContent,
     ProvenGpu,
@@ -162,6 +163,17 @@ def test_stale_proof_pays_nothing():
     """A proof older than the policy allows verifies no capacity."""
     log = Log().proven("m", "a", block=NOW - POLICY.window.proof_age).claim("m", "a")
     assert of(log.board("m")).zero == "its last proof is too old"
+
+
+def test_rental_keeps_a_proof_alive():
+    """Leased hardware cannot be challenged: while pings of a rental pass, the old proof counts."""
+    old = NOW - POLICY.window.proof_age
+    log = Log().proven("m", "a", block=old).claim("m", "a")
+    log.write(EvidenceKind.PING, "m", PingContent(), block=NOW - 50)
+    assert of(log.board("m")).score > 0
+    later = NOW + POLICY.window.specs_age
+    log.claim("m", "a", block=later)
+    assert of(log.board("m", block=later)).zero == "its last proof is too old"
 
 
 def test_duplicate_gpu_pays_who_was_proven_first():
