@@ -419,6 +419,13 @@ class Code(Enum):
         500,
         97,
     )
+    PROBE_CLOCK = ErrorSpec(
+        "probe_clock",
+        "the miner's clock is wrong",
+        "set the miner's clock by NTP: it refuses honest callers meanwhile",
+        500,
+        98,
+    )
 
     @property
     def spec(self) -> ErrorSpec:

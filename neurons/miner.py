@@ -42,6 +42,7 @@ async def main(settings: MinerSettings, stop: asyncio.Event) -> int:
     """Check the host, serve until told to stop, and leave the leases to their deadlines."""
     wallet = open_wallet(settings.wallet.path, settings.wallet.name, settings.wallet.hotkey)
     ip = announced_ip(settings.axon.external_ip)
+    dialled = announced_ip(settings.leases.advertised_host or ip)
     port = settings.axon.external_port or settings.axon.port
     chain = SdkChain(settings.subtensor.network, settings.netuid, wallet)
     view = CachedMetagraph(chain.metagraph, refresh_s=12)
@@ -50,11 +51,12 @@ async def main(settings: MinerSettings, stop: asyncio.Event) -> int:
         image = await asyncio.to_thread(_base_image, settings)
         service = await asyncio.to_thread(
             open_service,
-            settings.leases.model_copy(update={"state": settings.state}),
+            settings.leases.model_copy(
+                update={"state": settings.state, "advertised_host": dialled}
+            ),
             key=wallet.hotkey,
             image=image.id,
             program=prover_program,
-            advertised=ip,
         )
         registry = new_registry("miner")
         axon = _axon(settings, wallet, view, service, registry)

@@ -4,8 +4,9 @@ import asyncio
 
 from compute.adapters.ssh.session import SshSession
 from compute.domain.evidence import Reason
+from compute.domain.hardware import Gpu
 from compute.domain.measurement import CheckEntry
-from compute.errors import Code, ComputeError
+from compute.errors import Code, ComputeError, ProbeError
 from compute.probes import inside
 from compute.probes.proof import prove_inside, require
 from compute.probes.rental import ProbePlan, RentalProbe
@@ -19,9 +20,20 @@ DETAIL = 300
 _READY = ("allocate", "login")
 
 
-async def prove(session: SshSession, hotkey: str) -> str:
-    """Prove what is inside a container; tells what was proven."""
+async def prove(session: SshSession, hotkey: str, claimed: tuple[Gpu, ...]) -> str:
+    """Prove what is inside a container; tells what was proven.
+
+    What a GPU has to prove follows from the miner's signed claim, never from what the container
+    says of itself.
+
+    Raises:
+        ProbeError: `PROBE_GPUS` when a GPU inside is not among those that the miner claims.
+    """
+    names = {(gpu.uuid, gpu.model, gpu.memory_mib) for gpu in claimed}
     gpus = await asyncio.to_thread(inside.visible_gpus, session)
+    for gpu in gpus:
+        if (gpu.uuid, gpu.model, gpu.memory_mib) not in names:
+            raise ProbeError(Code.PROBE_GPUS, f"a {gpu.model} is inside that was never claimed")
     return require(await prove_inside(session, gpus, hotkey=hotkey))
 
 

@@ -27,7 +27,7 @@ class Sheet:
 
     def add_row(self, *cells: str) -> None:
         """Add a row; as many cells as there are columns."""
-        self.rows.append(tuple(str(cell) for cell in cells))
+        self.rows.append(tuple(_printable(str(cell)) for cell in cells))
 
     @property
     def widths(self) -> list[int]:
@@ -84,6 +84,11 @@ class Sheet:
                 console.print()
             for column, cell in zip(self.columns, row, strict=True):
                 console.print(f"{column.ljust(width)}{cell}", markup=False)
+
+
+def _printable(cell: str) -> str:
+    """A cell without control characters: much of what is shown are strangers' words."""
+    return "".join(letter if letter.isprintable() else " " for letter in cell)
 
 
 def _plain(cell: str) -> str:

@@ -2,69 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 
-from compute.adapters.chain import SdkChain, open_client, open_wallet
-from compute.adapters.chain.failures import FAILURES, translate
-from compute.errors import ChainError, Code, ComputeError, PeerError, WalletError
+from compute.adapters.chain import SdkChain, open_wallet
+from compute.errors import Code, ComputeError, PeerError, WalletError
+from compute.probes.clock import ALLOWED_SKEW_S, newest_block, skew_in_words, skew_s
 from compute.probes.exam import Exam, Part
 from compute.probes.steps import StepNote
-from compute.protocol.limits import Limits
 
-READ_S = 20.0
 ENDPOINT_S = 5.0
-PATIENCE_BLOCKS = 4  # a chain that brings no block in the time of so many stands still
-ALLOWED_S = Limits().skew_s
 OK = 200
-
-
-async def newest_block(network: str) -> int:
-    """Number of the newest block.
-
-    Raises:
-        ChainError: `CHAIN_AWAY`.
-    """
-    async with _client(network) as client:
-        return int(await client.block())
-
-
-async def skew_s(network: str) -> float:
-    """How far this machine's clock is ahead of the chain's; behind is negative.
-
-    A block carries the time at which it was made; this looks at the clock when the next one comes.
-    What a block may need for its way, half the time between two, is not held against the clock.
-
-    Raises:
-        ChainError: `CHAIN_AWAY` when the chain does not answer or stands still.
-    """
-    async with _client(network) as client:
-        first = await client.block()
-        block_s = float(await client.block_time())
-        until = time.monotonic() + PATIENCE_BLOCKS * block_s + READ_S / 2
-        while (block := await client.block()) == first:
-            if time.monotonic() > until:
-                raise ChainError(Code.CHAIN_AWAY, f"no block after {first}: the chain stands still")
-            await asyncio.sleep(min(1.0, block_s / 4))
-        seen = time.time()
-        age: float = seen - (await client.timestamp(block)).timestamp()
-    return age if age < 0 else max(0.0, age - block_s / 2)
-
-
-@asynccontextmanager
-async def _client(network: str) -> AsyncIterator[Any]:
-    client = open_client(network)
-    try:
-        async with asyncio.timeout(READ_S):
-            await client.connect()
-        yield client
-    except FAILURES as error:
-        raise translate(error) from error
-    finally:
-        await client.close()
 
 
 async def wallet(exam: Exam, note: StepNote) -> None:
@@ -85,20 +33,14 @@ async def chain(exam: Exam, note: StepNote) -> None:
 async def clock(exam: Exam, note: StepNote) -> None:
     """This machine's clock agrees with the chain's."""
     skew = await skew_s(exam.settings.subtensor.network)
-    if abs(skew) > ALLOWED_S:
+    if abs(skew) > ALLOWED_SKEW_S:
         raise ComputeError(
             Code.STALE,
-            told(skew),
+            skew_in_words(skew),
             hint="set the clock by NTP (timedatectl set-ntp true): requests that seem to come "
-            f"from over {ALLOWED_S:g} s ahead are refused",
+            f"from over {ALLOWED_SKEW_S:g} s ahead are refused",
         )
     note.passed("it agrees with the chain's")
-
-
-def told(skew: float) -> str:
-    """A skew in words."""
-    way = "ahead of" if skew > 0 else "behind"
-    return f"this machine's clock is {abs(skew):.0f} s {way} the chain's"
 
 
 async def registered(exam: Exam, note: StepNote) -> None:

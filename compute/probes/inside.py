@@ -1,5 +1,7 @@
 """Checks made from inside a leased container, over SSH."""
 
+import re
+
 from compute.adapters.ssh.session import SshSession
 from compute.domain.hardware import Gpu
 from compute.domain.requirement import Requirement
@@ -20,6 +22,10 @@ _DIAL = (
     "socket.create_connection(('{host}', {port}), {limit}).close()\" 2>/dev/null"
 )
 METADATA = "169.254.169.254"
+MOST_GPUS = 64
+_ROW = re.compile(
+    r"[0-9]{1,4}, (?P<uuid>[A-Za-z0-9-]{1,80}), (?P<model>[ -~]{1,120}), (?P<mib>[0-9]{1,9})"
+)
 
 
 def command(session: SshSession, _wanted: Requirement, note: StepNote) -> None:
@@ -42,10 +48,10 @@ def visible_gpus(session: SshSession) -> tuple[Gpu, ...]:
     )
     if result.exit_code != 0:
         return ()
-    rows = [[cell.strip() for cell in line.split(",")] for line in result.stdout.splitlines()]
+    rows = [_ROW.fullmatch(line.strip()) for line in result.stdout.splitlines()[:MOST_GPUS]]
     return tuple(
-        Gpu(index=index, uuid=row[1][:200], model=row[2][:200], memory_mib=int(row[3]))
-        for index, row in enumerate(row for row in rows if len(row) == 4 and row[3].isdigit())  # noqa: PLR2004 - columns asked for
+        Gpu(index=index, uuid=row["uuid"], model=row["model"], memory_mib=int(row["mib"]))
+        for index, row in enumerate(row for row in rows if row)
     )
 
 
@@ -63,14 +69,15 @@ def gpus(session: SshSession, wanted: Requirement, note: StepNote) -> None:
 def limits(session: SshSession, wanted: Requirement, note: StepNote) -> None:
     """CPU, memory and process limits are applied to the container."""
     output = session.run(_LIMITS, timeout_s=15).stdout
-    found = dict(line.split(maxsplit=1) for line in output.splitlines() if " " in line)
+    parted = (line.partition(" ") for line in output.splitlines())
+    found = {name: value.strip() for name, _, value in parted}
     wrong = []
     if found.get("cpus") != str(wanted.cpus):
         wrong.append(f"{found.get('cpus')} CPUs instead of {wanted.cpus}")
     memory = found.get("memory", "max")
-    if not memory.isdigit() or int(memory) > wanted.memory_mib * 2**20 * MEMORY_SLACK:
+    if not _whole(memory) or int(memory) > wanted.memory_mib * 2**20 * MEMORY_SLACK:
         wrong.append(f"memory limit {memory} instead of {wanted.memory_mib} MiB")
-    if not found.get("pids", "max").isdigit():
+    if not _whole(found.get("pids", "max")):
         wrong.append("no limit of processes")
     if wrong:
         raise ProbeError(
@@ -78,6 +85,11 @@ def limits(session: SshSession, wanted: Requirement, note: StepNote) -> None:
             "; ".join(wrong),
         )
     note.passed(f"{wanted.cpus} CPUs, {wanted.memory_mib} MiB, {found['pids']} processes")
+
+
+def _whole(text: str) -> bool:
+    """Whether a text is a number as the kernel writes one."""
+    return text.isascii() and text.isdecimal() and len(text) <= 20  # noqa: PLR2004 - 64 bits
 
 
 def isolation(session: SshSession, _wanted: Requirement, note: StepNote) -> None:

@@ -78,7 +78,7 @@ def classes_of(gpus: Sequence[Gpu]) -> tuple[GpuClass, ...]:
     found = []
     for gpu in gpus:
         known = table.of_model(gpu.model)
-        if known is None:
+        if known is None or known.development:  # a GPU does not pass as a mere processor
             raise UsageError(
                 f"'{gpu.model}' is not in the class table, so nothing can be proven of it",
                 code=Code.UNSUPPORTED,

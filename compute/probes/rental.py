@@ -12,10 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from compute.adapters.ssh.session import SshSession
+from compute.domain.hardware import Gpu
 from compute.domain.lease import LeaseKind, LeaseState
 from compute.domain.requirement import Requirement
 from compute.errors import Code, ComputeError, PeerError, ProbeError
 from compute.probes import inside
+from compute.probes.clock import ALLOWED_SKEW_S, skew_in_words
 from compute.probes.report import Check, Outcome, ProbeReport
 from compute.probes.steps import Steps, StopProbeError
 from compute.protocol.dendrite import Dendrite, Peer
@@ -34,8 +36,8 @@ from compute.renter.client import Renter, Wish
 GONE_WITHIN_S = 20.0
 _POLL_S = 0.25
 OVER = (LeaseState.ENDED, LeaseState.FAILED)
-Prove = Callable[[SshSession, str], Awaitable[str]]
-"""Proves the hardware inside, for the miner of this hotkey; tells what was proven."""
+Prove = Callable[[SshSession, str, tuple[Gpu, ...]], Awaitable[str]]
+"""Proves the hardware inside, for a miner's hotkey and the GPUs that it claims to have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class ProbePlan:
         gpus: how many GPUs; -1 for one if the miner claims any.
         duration_s: length of the lease, its end if everything else breaks.
         prove: runs the proof inside and tells what was proven; None leaves it out.
+        skew: how far this machine's clock is ahead of the chain's, in seconds; tells whose clock
+            is wrong when a miner finds ours to be.
     """
 
     gpus: int = -1
@@ -54,6 +58,7 @@ class ProbePlan:
     duration_s: int = 120
     ssh_timeout_s: float = 10.0
     prove: Prove | None = None
+    skew: Callable[[], Awaitable[float]] | None = None
 
 
 @dataclass
@@ -64,7 +69,7 @@ class _Run:
     specs: SpecsReply | None = None
     record: LeaseRecord | None = None
     released: bool = False
-    claimed: tuple[str, ...] = field(default_factory=tuple)
+    claimed: tuple[Gpu, ...] = field(default_factory=tuple)
 
 
 class RentalProbe:
@@ -130,11 +135,37 @@ class RentalProbe:
         await _gone(run, renter, record, peer)
 
     async def _specs(self, run: _Run, peer: Peer) -> None:
+        stale = ""
         async with run.steps.step("specs", fatal=True) as note:
-            reply = (await self._dendrite.call(peer, SPECS, SpecsRequest())).reply
+            try:
+                answer = await self._dendrite.call(peer, SPECS, SpecsRequest())
+            except ComputeError as error:
+                await self._diagnose(error)
+                raise
+            reply, stale = answer.reply, answer.stale
             run.specs = reply
-            run.claimed = tuple(gpu.uuid for host in reply.hosts for gpu in host.gpus)
+            run.claimed = tuple(gpu for host in reply.hosts for gpu in host.gpus)
             note.passed(f"{len(run.claimed)} GPUs, {reply.total.cpus} CPUs, {reply.software}")
+        async with run.steps.step("view") as note:
+            if stale:
+                note.warn_as(Code.PROBE_VIEW, f"its view of the chain is {stale} s old")
+            else:
+                note.passed("its view of the chain is fresh")
+
+    async def _diagnose(self, error: ComputeError) -> None:
+        """Raise what lies behind a miner's refusal, where it can be told."""
+        if "peer" not in error.data:
+            return
+        if error.code is Code.CHAIN_AWAY:
+            raise ProbeError(Code.PROBE_VIEW, error.detail) from error
+        if error.code is Code.STALE and self._plan.skew is not None:
+            skew = await self._plan.skew()
+            if abs(skew) > ALLOWED_SKEW_S:
+                raise ProbeError(Code.STALE, skew_in_words(skew)) from error
+            raise ProbeError(
+                Code.PROBE_CLOCK,
+                f"{error.detail}, and this machine's clock agrees with the chain's",
+            ) from error
 
     def _wish(self, claimed: int) -> Wish:
         plan = self._plan
@@ -177,7 +208,7 @@ class RentalProbe:
                 await asyncio.to_thread(check, session, wanted, note)
         if self._plan.prove is not None:
             async with run.steps.step("proof") as note:
-                note.passed(await self._plan.prove(session, hotkey))
+                note.passed(await self._plan.prove(session, hotkey, run.claimed))
 
 
 async def _release(run: _Run, renter: Renter, record: LeaseRecord) -> None:

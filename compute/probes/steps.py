@@ -85,6 +85,11 @@ class Steps:
         except ComputeError as error:
             outcome = Outcome.INCONCLUSIVE if self._innocent(error) else Outcome.FAIL
             note.say(outcome, str(error), error.code.spec.slug, error.hint)
+        except StopProbeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what a stranger answers must not end a probe
+            odd = Code.PEER_INVALID.spec
+            note.fail(f"what it answers makes no sense: {type(error).__name__}", odd.slug, odd.hint)
         took = self._clock() - begun
         self.add(
             Check(

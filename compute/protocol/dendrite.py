@@ -136,6 +136,14 @@ class Dendrite:
             await self._session.close()
             self._session = None
 
+    def check(self, peer: Peer) -> None:
+        """Refuse an address that is not called, whatever it is called with.
+
+        Raises:
+            PeerError: `ADDRESS_REFUSED`.
+        """
+        address.check(peer, allow_private=self._allow_private)
+
     async def call(
         self,
         peer: Peer,
@@ -160,7 +168,7 @@ class Dendrite:
             ComputeError: the peer's own refusal, with `data["peer"]`; its `__cause__` is a
                 `RefusedBy` with the receipt.
         """
-        address.check(peer, allow_private=self._allow_private)
+        self.check(peer)
         body = codec.encode(request)
         if len(body) > synapse.request_limit:
             raise UsageError(f"the limit is {synapse.request_limit} bytes", code=Code.TOO_LARGE)

@@ -9,10 +9,11 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from compute.domain.hardware import HardwareReport, Name, Value
 from compute.domain.lease import EndReason, LeaseKind, LeaseState
@@ -190,11 +191,25 @@ class PublishedPort(Value):
     host: Port
 
 
+def _ip(value: str) -> str:
+    return str(ip_address(value))
+
+
+Address = Annotated[str, Field(max_length=64), AfterValidator(_ip)]
+UnixName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
+HostKeyFingerprint = Annotated[str, StringConstraints(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
+Password = Annotated[str, StringConstraints(pattern=r"^[!-~]{0,128}$")]
+
+
 class Credentials(Value):
     """What the sealed envelope holds: everything a renter needs to log in and to operate.
 
+    A miner is a stranger and these go into the renter's SSH configuration: each is exactly what it
+    says and nothing else.
+
     Attributes:
-        host: address to dial.
+        host: IP address to dial.
         port: SSH port on that address.
         host_key: the lease's own SSH host key, as `type base64`.
         host_key_fingerprint: `SHA256:…` of the same.
@@ -204,14 +219,14 @@ class Credentials(Value):
     """
 
     lease_id: LeaseId
-    host: Name
+    host: Address
     port: Port
-    user: Name
-    host_key: Annotated[str, Field(max_length=2048)]
-    host_key_fingerprint: Name
+    user: UnixName
+    host_key: HostKey
+    host_key_fingerprint: HostKeyFingerprint
     ports: Annotated[tuple[PublishedPort, ...], Field(max_length=16)] = ()
-    password: Name = ""
-    expires_at: float
+    password: Password = ""
+    expires_at: Annotated[float, Field(ge=0, le=2**40)]
     possession: Literal["lease/1"] = "lease/1"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from pydantic import ValidationError
+
 from compute.crypto import envelope, possession
 from compute.domain.lease import LeaseKind
 from compute.domain.metagraph import Metagraph
@@ -191,7 +193,14 @@ class Renter:
         keys = self._book.keys(record.name)
         bound_to = envelope.context(reply.lease_id, record.miner, self._hotkey)
         content = envelope.unseal(reply.credentials, keys.rsa, bound_to)
-        credentials = Credentials.model_validate_json(content)
+        try:
+            credentials = Credentials.model_validate_json(content)
+        except ValidationError as error:
+            raise LeaseError(Code.CREDENTIALS, "what was sealed is not credentials") from error
+        try:
+            self._dendrite.check(Peer(record.miner, credentials.host, credentials.port))
+        except PeerError as error:
+            raise LeaseError(Code.CREDENTIALS, "their address is none that is called") from error
         if credentials.lease_id != reply.lease_id:
             raise LeaseError(Code.CREDENTIALS, "they are of another lease")
         record = record.model_copy(update={"credentials": credentials})
