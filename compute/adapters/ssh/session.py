@@ -7,7 +7,7 @@ its own, because a probe must tell a closed port from a wrong host key, a refuse
 import io
 import socket
 import time
-from base64 import b64decode
+from base64 import b64encode
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -159,7 +159,7 @@ def _no_greeting(error: Exception, kind: str, *, late: bool) -> PeerError:
 
 def _check_host_key(transport: paramiko.Transport, pinned: str) -> None:
     offered = transport.get_remote_server_key().asbytes()
-    if offered != b64decode(pinned.split()[1]):
+    if b64encode(offered).decode() != pinned.split()[1]:
         raise PeerError(Code.HOST_KEY)
 
 
