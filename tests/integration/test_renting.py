@@ -343,7 +343,17 @@ def test_the_checker_passes_a_good_miner_and_names_a_bad_one(rig):
     names = [check["name"] for check in report["checks"]]
     assert report["ok"]
     assert names == [
-        *("specs", "capacity", "allocate", "login", "command", "gpus", "limits", "isolation"),
+        *(
+            "specs",
+            "view",
+            "capacity",
+            "allocate",
+            "login",
+            "command",
+            "gpus",
+            "limits",
+            "isolation",
+        ),
         *("proof", "release", "gone"),
     ]
     bad = rig.neuron(
