@@ -4,26 +4,44 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Self, TypeVar
 
+from compute.errors import ComputeError
+from compute.telemetry import logs
+
 ItemT = TypeVar("ItemT")
+log = logs.get("crowd")
 
 
 async def each(
     items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[None]], *, at_once: int
 ) -> None:
-    """Run work for every item with at most so many at once; the first error ends all.
+    """Run work for every item with at most so many at once; what breaks one item stops no other.
 
-    Work is expected to turn a miner's faults into outcomes itself: an error that comes through
-    here is a fault of our own.
+    Work is expected to turn a miner's faults into outcomes itself. What comes through here is
+    logged, and its item left out.
+
+    Raises:
+        ComputeError: the first one that came through, once every item was worked on: it is a fault
+            of our own (the database, the chain), so that the round is worth taking up again. Any
+            other error may be one miner's doing: no round is held up for it.
     """
     queue = iter(items)
+    faults: list[ComputeError] = []
 
     async def worker() -> None:
         for item in queue:
-            await work(item)
+            try:
+                await work(item)
+            except ComputeError as error:
+                log.warning("item_left_out", error=str(error))
+                faults.append(error)
+            except Exception:  # one item's root: its trouble must not become the others'
+                log.exception("item_left_out")
 
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
             group.create_task(worker())
+    if faults:
+        raise faults[0]
 
 
 class Exclusion:

@@ -4,10 +4,13 @@ What a miner does or fails to do is held against it; what our own side did is in
 changes no score.
 """
 
+import errno
+from concurrent.futures import BrokenExecutor
 from typing import NamedTuple
 
 from compute.domain.evidence import INNOCENT, Outcome, Reason
 from compute.errors import Code, ComputeError
+from compute.telemetry import logs
 
 # What our own side found out about a miner, or about itself.
 _FOUND = {
@@ -28,7 +31,10 @@ _SAID = {
     Code.RATE_LIMITED: Reason.BUSY,
     Code.PROVER_FAILED: Reason.PROVER_FAILED,
 }
+# What the machine under us lacks: the only system errors that no answer of a miner's can cause.
+_OUR_LACK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 DETAIL = 300
+log = logs.get("outcomes")
 
 
 class Judgement(NamedTuple):
@@ -53,6 +59,23 @@ def judge(error: BaseException) -> Judgement:
     if isinstance(error, TimeoutError):
         return failed(Reason.LATE, "no answer before the deadline")
     return failed(Reason.OUR_FAULT, type(error).__name__)
+
+
+def judge_answer(error: Exception) -> Judgement:
+    """The outcome of an error that came up while a miner's answers were being worked with.
+
+    Whatever is not known to be our own side's fault was caused by what the miner said, and is
+    malformed: were it inconclusive, a miner could escape each measurement by an answer that trips
+    it.
+    """
+    if isinstance(error, ComputeError | TimeoutError | BrokenExecutor):
+        return judge(error)
+    if isinstance(error, MemoryError):
+        return failed(Reason.OUR_FAULT, "out of memory")
+    if isinstance(error, OSError) and error.errno in _OUR_LACK:
+        return failed(Reason.OUR_FAULT, type(error).__name__)
+    log.warning("answer_broke_a_check", exc_info=error)
+    return failed(Reason.MALFORMED, f"its answer cannot be worked with: {type(error).__name__}")
 
 
 def failed(reason: Reason, detail: str = "") -> Judgement:

@@ -9,12 +9,11 @@ from typing import Protocol
 
 from compute.domain.evidence import EvidenceKind, Observation, Outcome
 from compute.domain.measurement import CheckEntry, ProbeContent
-from compute.errors import ComputeError
 from compute.protocol.address import Peer
 from compute.protocol.receipts import Receipt
 from compute.validator.crowd import Exclusion, each
 from compute.validator.observing import Desk
-from compute.validator.outcomes import Judgement, judge
+from compute.validator.outcomes import Judgement, judge_answer
 from compute.validator.targets import Target
 from compute.validator.witness import Witness
 
@@ -112,8 +111,12 @@ class ProbeRound:
         try:
             async with asyncio.timeout(self._deadline_s + GRACE_S):
                 verdict = await self._probe.rent(target.peer(), self._deadline_s)
-        except (ComputeError, TimeoutError) as error:
-            verdict = ProbeVerdict(judge(error))
+            return self._found(round_id, target, verdict)
+        except Exception as error:  # noqa: BLE001 - one miner's root: judged, logged there
+            judgement = judge_answer(error)
+        return self._found(round_id, target, ProbeVerdict(judgement))
+
+    def _found(self, round_id: str, target: Target, verdict: ProbeVerdict) -> Observation:
         content = ProbeContent(
             address=target.address, checks=verdict.checks, ready_ms=verdict.ready_ms
         )

@@ -5,14 +5,13 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from compute.domain.evidence import EvidenceKind, Observation, Outcome, Reason
 from compute.domain.hardware import Value
 from compute.domain.measurement import CPU, ProofContent, ProvenGpu
-from compute.errors import ComputeError
 from compute.proof import result as proof
 from compute.proof.channel import judge_in, run_verifier
 from compute.proof.classes import ClassTable
@@ -22,7 +21,7 @@ from compute.settings.validation import BoundSettings, DeadlineSettings
 from compute.validator.crowd import Exclusion
 from compute.validator.grading import plan, unknown, worth
 from compute.validator.observing import Desk
-from compute.validator.outcomes import PASSED, Judgement, failed, judge
+from compute.validator.outcomes import PASSED, Judgement, failed, judge, judge_answer
 from compute.validator.slots import Candidate, slots_of
 from compute.validator.targets import Target
 from compute.validator.transport import Caller, ChallengeChannel, PacedChannel, StartGate
@@ -162,8 +161,8 @@ class ProofRound:
                 session = VerifierSession(self._session_plan(each, slot), tools.entropy)
                 result = await run_verifier(session, paced, tools.clock, judge_in(tools.pool))
             judgement, content = self._judge(each, slot, result, channel, tools.clock() - started)
-        except (ComputeError, TimeoutError, BrokenExecutor) as error:
-            judgement = judge(error)
+        except Exception as error:  # noqa: BLE001 - one miner's root: judged, logged there
+            judgement = judge_answer(error)
             if channel is not None:
                 await channel.close()
         finally:

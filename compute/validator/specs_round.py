@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from compute.domain.evidence import EvidenceKind, Observation, Outcome
 from compute.domain.measurement import ClaimedGpu, SpecsContent
-from compute.errors import ComputeError
 from compute.protocol.synapses import SPECS, SpecsReply, SpecsRequest
 from compute.validator.crowd import each
 from compute.validator.observing import Desk, entry_of
-from compute.validator.outcomes import PASSED, judge
+from compute.validator.outcomes import PASSED, judge_answer
 from compute.validator.targets import Target
 from compute.validator.transport import Caller
 from compute.validator.witness import Witness
@@ -58,16 +57,21 @@ class SpecsRound:
                 answer = await self._caller.call(
                     target.peer(), SPECS, SpecsRequest(), timeout_s=self._deadline_s
                 )
-        except (ComputeError, TimeoutError) as error:
-            content = SpecsContent(address=target.address)
-            return self._desk.observe(self.kind, round_id, target, judge(error), content)
-        receipt = answer.receipt
-        content = claim_of(answer.reply, target.address, entry_of(receipt).body_sha256)
-        return self._desk.observe(self.kind, round_id, target, PASSED, content, (receipt,))
+            receipt = answer.receipt
+            content = claim_of(answer.reply, target.address, entry_of(receipt).body_sha256)
+            return self._desk.observe(self.kind, round_id, target, PASSED, content, (receipt,))
+        except Exception as error:  # noqa: BLE001 - one miner's root: judged, logged there
+            judgement = judge_answer(error)
+        nothing = SpecsContent(address=target.address)
+        return self._desk.observe(self.kind, round_id, target, judgement, nothing)
 
 
 def claim_of(reply: SpecsReply, address: str, body_sha256: str) -> SpecsContent:
-    """What evidence keeps of a claim."""
+    """What evidence keeps of a claim.
+
+    Raises:
+        ValueError: its sums are beyond what evidence holds.
+    """
     return SpecsContent(
         address=address,
         software=reply.software,

@@ -1,0 +1,184 @@
+"""A miner whose answers trip the validator: judged itself, and nobody else's trouble."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from bittensor.sp_core import Keypair
+
+from compute.domain.evidence import EvidenceKind, Outcome, Reason
+from compute.domain.hardware import HardwareReport
+from compute.domain.measurement import ClaimedGpu, SpecsContent
+from compute.domain.metagraph import Metagraph
+from compute.domain.requirement import Capacity
+from compute.errors import Code, ComputeError, PeerError
+from compute.protocol.address import Peer
+from compute.protocol.receipts import Receipt
+from compute.protocol.synapses import DiskEnforcement, SpecsReply, Terms
+from compute.storage.database import Role, open_database
+from compute.storage.evidence import EvidenceLog
+from compute.testing.axon import metagraph
+from compute.validator.chainview import ChainView
+from compute.validator.crowd import Exclusion, each
+from compute.validator.observing import Desk
+from compute.validator.outcomes import PASSED, judge_answer
+from compute.validator.probing import ProbeRound, ProbeVerdict
+from compute.validator.recorder import Recorder
+from compute.validator.specs_round import SpecsRound
+from compute.validator.targets import Target
+
+EVIL = 1
+TARGETS = [Target(uid, f"miner{uid}", f"10.0.0.{uid}:8091") for uid in range(1, 8)]
+ADDRESS = Keypair.create_from_uri("//Miner").ss58_address
+RECEIPT = Receipt(
+    method="POST",
+    target="/Specs",
+    request_body=b"{}",
+    request_scheme="sr25519",
+    request_signature="0x" + "00" * 64,
+    received_at=0.0,
+    body=b"{}",
+    status=200,
+    nonce="1",
+    caller=ADDRESS,
+    callee=ADDRESS,
+    scheme="sr25519",
+    signature="0x" + "00" * 64,
+)
+
+
+class Still:
+    """A chain that stands still, as far as a view looks at it."""
+
+    async def block(self) -> int:
+        """The newest block."""
+        return 10
+
+    async def metagraph(self) -> Metagraph:
+        """Nobody."""
+        return metagraph([], block=10)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> Desk:
+    engine = open_database(f"sqlite:///{tmp_path / 'validator.sqlite'}", Role.VALIDATOR)
+    view = ChainView(Still(), poll_s=1)
+    await view.look()
+    return Desk(Recorder(EvidenceLog(engine, Keypair.create_from_uri("//V"), 1), 1000), view)
+
+
+def found(desk: Desk, kind: EvidenceKind) -> dict[str, tuple[Outcome, Reason]]:
+    return {
+        record.miner: (record.outcome, record.reason)
+        for record in desk.recorder.log.records(0)
+        if record.kind is kind
+    }
+
+
+def claim(memory_mib: int) -> SpecsReply:
+    host = HardwareReport(cpu_model="x", cpus=1, memory_mib=memory_mib)
+    return SpecsReply(
+        software="x",
+        hosts=(host, host),
+        total=Capacity(),
+        free=Capacity(),
+        terms=Terms(longest_lease_s=60, internet=True, disk=DiskEnforcement.NONE),
+        default_image="",
+    )
+
+
+class Subnet:
+    """Answers Specs; the first miner claims two hosts of as much memory as a host can claim."""
+
+    async def call(self, peer: Peer, _synapse: Any, _request: Any, **_: Any) -> Any:
+        """A valid, signed answer."""
+        reply = claim(2**53 if peer.hotkey == TARGETS[0].hotkey else 1024)
+        return SimpleNamespace(reply=reply, receipt=RECEIPT)
+
+
+async def test_claim_beyond_all_bounds_is_malformed_and_stops_nobody(desk: Desk):
+    """Sums that evidence cannot hold fail who claimed them; all others are measured as ever."""
+    await SpecsRound(desk, Subnet(), deadline_s=5, at_once=4).run("specs-1", TARGETS)
+    outcomes = found(desk, EvidenceKind.SPECS)
+    assert outcomes.pop(TARGETS[0].hotkey) == (Outcome.FAILED, Reason.MALFORMED)
+    assert outcomes == {t.hotkey: (Outcome.PASSED, Reason.OK) for t in TARGETS[1:]}
+
+
+class Trap:
+    """Rents from miners; whatever comes from the first one trips the probe."""
+
+    def __init__(self, trip: Callable[[], Any]) -> None:
+        self.trip = trip
+
+    async def rent(self, peer: Peer, _deadline_s: float) -> ProbeVerdict:
+        """Pass all but the first."""
+        if peer.hotkey == TARGETS[0].hotkey:
+            return ProbeVerdict(PASSED, ready_ms=self.trip())
+        return ProbeVerdict(PASSED)
+
+
+@pytest.mark.parametrize(
+    "trip",
+    [
+        lambda: int("²"),
+        lambda: next(iter(())),
+        b"\xff".decode,
+        lambda: {}["missing"],
+        lambda: -1,  # refused only when the verdict becomes evidence
+    ],
+)
+async def test_answer_that_trips_a_probe_fails_its_miner_alone(desk: Desk, trip: Callable[[], Any]):
+    """No exception of one miner's making ends a round of probes: it fails as malformed."""
+    gpu = ClaimedGpu(uuid="a", model="x", memory_mib=1)
+    for target in TARGETS:
+        claimed = SpecsContent(gpus=(gpu,))
+        await desk.write(desk.observe(EvidenceKind.SPECS, "specs-1", target, PASSED, claimed))
+    probes = ProbeRound(
+        desk, Trap(trip), deadline_s=5, at_once=2, spread_blocks=1, alone=Exclusion()
+    )
+    await probes.run("probe-1", TARGETS)
+    outcomes = found(desk, EvidenceKind.PROBE)
+    assert outcomes.pop(TARGETS[0].hotkey) == (Outcome.FAILED, Reason.MALFORMED)
+    assert outcomes == {t.hotkey: (Outcome.PASSED, Reason.OK) for t in TARGETS[1:]}
+
+
+async def test_broken_item_stops_no_other():
+    """An error that comes through is left with its item; one of our own is told at the end."""
+    served: list[int] = []
+
+    async def work(item: int) -> None:
+        if item == EVIL:
+            raise RuntimeError("a miner's doing")
+        served.append(item)
+
+    await each(range(6), work, at_once=2)
+    assert served == [0, 2, 3, 4, 5]
+
+    async def failing(item: int) -> None:
+        served.append(item)
+        if item == EVIL:
+            raise ComputeError(Code.STORAGE_FAILED)
+
+    served.clear()
+    with pytest.raises(ComputeError):
+        await each(range(6), failing, at_once=2)
+    assert sorted(served) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ValueError(), Outcome.FAILED),
+        (RecursionError(), Outcome.FAILED),
+        (OSError(11, "no such host"), Outcome.FAILED),
+        (OSError(24, "too many open files"), Outcome.INCONCLUSIVE),
+        (MemoryError(), Outcome.INCONCLUSIVE),
+        (PeerError(Code.PEER_AWAY), Outcome.FAILED),
+        (ComputeError(Code.STORAGE_FAILED), Outcome.INCONCLUSIVE),
+    ],
+)
+def test_only_what_we_lack_ourselves_excuses_a_miner(error: Exception, outcome: Outcome):
+    """An error while a miner's answers are worked with is held against it unless it is ours."""
+    assert judge_answer(error).outcome is outcome
