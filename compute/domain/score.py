@@ -10,6 +10,7 @@ score is one exact product, rounded down once::
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import NamedTuple
 
 from compute.domain.book import Book, MinerBook, Proof
@@ -32,6 +33,7 @@ DECAY_ONE = 1 << 32
 DECAY_STEPS = 16  # steps of the decay table to one half-life
 # 2^(-1/16) as a ratio of whole numbers, so that the table needs no floating point.
 _DECAY_NUMERATOR = 4_112_874_773
+LONGEST_CONTESTED = 100  # characters of a GPU or an address in the name of a ruling
 MAX_HALF_LIVES = 64  # beyond it a check's weight is 0
 
 
@@ -109,6 +111,16 @@ def _sixteenths() -> tuple[int, ...]:
 
 
 _SIXTEENTHS = _sixteenths()
+
+
+def contested(kind: str, what: str) -> str:
+    """The name under which a ruling is kept: readable, or a hash where it would be too long.
+
+    What is contested is named by miners, so that its length is theirs to choose.
+    """
+    if len(what) <= LONGEST_CONTESTED:
+        return f"{kind}:{what}"
+    return f"{kind}:sha256:{sha256(what.encode()).hexdigest()}"
 
 
 def host_of(endpoint: str) -> str:
@@ -216,7 +228,7 @@ class _Judge:
                 if gpu != CPU:
                     claimants.setdefault(gpu, {})[hotkey] = since
         holders = {
-            gpu: self._rule(f"gpu:{gpu}", who, 1)
+            gpu: self._rule(contested("gpu", gpu), who, 1)
             for gpu, who in sorted(claimants.items())
             if self.policy.duplicates.gpus and len(who) > 1
         }
@@ -237,7 +249,7 @@ class _Judge:
                 tenants.setdefault(where, {})[neuron.hotkey] = min(held.values())
         for where, who in sorted(tenants.items()):
             if len(who) > places:
-                kept = self._rule(f"address:{where}", who, places)
+                kept = self._rule(contested("address", where), who, places)
                 self.lost |= dict.fromkeys(who.keys() - kept, where)
 
     def _place(self, endpoint: str) -> str:

@@ -206,6 +206,27 @@ def test_ruling_outlives_the_records_that_it_was_made_from():
     assert log.board("thief", "owner").rulings == {"gpu:a": "owner"}
 
 
+def test_contested_gpu_of_any_name_is_ruled_on():
+    """A ruling on an identity of the greatest length is evidence like any other, and is honoured.
+
+    Else two hotkeys that contest such a name would end all weights.
+    """
+    name = "G" * 200
+    log = Log().proven("first", name, block=NOW - 300).proven("second", name, block=NOW - 200)
+    board = log.board("second", "first")
+    assert list(board.rulings.values()) == ["first"]
+    content = WeightsContent(
+        snapshot=snapshot("second", "first"),
+        upto=4,
+        policy="test",
+        policy_sha256="0" * 64,
+        vector_sha256=board.sha256,
+        rulings=dict.fromkeys(board.rulings, "second"),
+    )
+    log.write(EvidenceKind.WEIGHTS, "", content)
+    assert set(log.board("second", "first").rulings.values()) == {"second"}
+
+
 def test_duplicate_address_pays_one():
     """Two miners behind one host are one too many for a policy of one per host."""
     log = Log().proven("first", "a", block=NOW - 400).proven("first", "a").proven("second", "b")
