@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
-from compute.errors import UsageError
+from compute.errors import Code, UsageError
 from compute.probes import chainhost, enginehost, host
 from compute.probes.exam import Exam, Part
 from compute.probes.report import Check, Outcome, ProbeReport
@@ -74,7 +74,7 @@ async def examine(
     """
     begun = time.monotonic()
     chosen = _with_needs(only) if only else frozenset(CHECKS)
-    steps = Steps(progress, innocent=never)
+    steps = Steps(progress, innocent=never, odd=Code.INTERNAL)
     bad: set[str] = set()
     try:
         for name, check in CHECKS.items():

@@ -1,5 +1,6 @@
 """Checks of the machine itself: Python, folders, disks, files, ports."""
 
+import contextlib
 import platform
 import resource
 import secrets
@@ -50,7 +51,8 @@ async def state(exam: Exam, note: StepNote) -> None:
             hint="let it belong to the user that runs the neuron, or name another by --state",
         ) from error
     finally:
-        trial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            trial.unlink(missing_ok=True)
     if not there:
         exam.state.rmdir()
         note.passed(f"{exam.state} can be made")

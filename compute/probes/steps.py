@@ -52,6 +52,7 @@ class Steps:
         progress: told each check as it ends.
         clock: monotonic seconds.
         innocent: whether an error says nothing about what is probed.
+        odd: what an error is that nobody foresaw.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Steps:
         progress: Callable[[Check], None] = lambda _check: None,
         clock: Callable[[], float] = time.monotonic,
         innocent: Callable[[ComputeError], bool] = ours,
+        odd: Code = Code.PEER_INVALID,
     ) -> None:
         self.checks: list[Check] = []
         self._innocent = innocent
+        self._odd = odd
         self._progress = progress
         self._clock = clock
 
@@ -88,8 +91,8 @@ class Steps:
         except StopProbeError:
             raise
         except Exception as error:  # noqa: BLE001 - what a stranger answers must not end a probe
-            odd = Code.PEER_INVALID.spec
-            note.fail(f"what it answers makes no sense: {type(error).__name__}", odd.slug, odd.hint)
+            odd = self._odd.spec
+            note.fail(f"{odd.title}: {type(error).__name__}", odd.slug, odd.hint)
         took = self._clock() - begun
         self.add(
             Check(
