@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 from compute.domain.rental import LIVE, Rental, RentalEvent, RentalEventKind, RentalState, Tenant
 from compute.domain.requirement import Requirement
 from compute.errors import AdmissionError, Code, LeaseError, UsageError
+from compute.storage.batching import BatchWriter
 from compute.storage.database import read, write
 from compute.storage.rental_tables import rental, rental_event, tenant
 
@@ -92,6 +93,7 @@ class RentalStore:
 
     def __init__(self, engine: Engine, validator: str) -> None:
         self._engine = engine
+        self._writer = BatchWriter(engine)
         self._validator = validator
 
     def begin(
@@ -132,7 +134,7 @@ class RentalStore:
             _note(connection, who.id, made.id, RentalEventKind.REQUESTED, "", now_ms)
             return Held(made, who.id, order), True
 
-        return write(self._engine, work)
+        return self._writer.run(work)
 
     def change(
         self,
@@ -172,7 +174,7 @@ class RentalStore:
             _note(connection, held.tenant, changed.id, event, note, now_ms)
             return Held(changed, held.tenant, held.order)
 
-        return write(self._engine, work)
+        return self._writer.run(work)
 
     def get(self, tenant_id: str, rental_id: str) -> Held:
         """One rental of a tenant.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from compute.crypto import envelope, possession
+from compute.crypto import envelope, possession, sshkeys
 from compute.domain.hardware import Gpu, HardwareReport
 from compute.domain.lease import EndReason, LeaseKind, LeaseState
 from compute.domain.requirement import Capacity
@@ -47,6 +47,7 @@ from compute.protocol.synapses import (
 from compute.protocol.view import MetagraphView
 
 HANG_S = 3600.0
+_HOST_KEY = sshkeys.generate().public  # of all simulated leases: nobody can log in anyway
 SHORT_SKEW_S = 0.0  # validator and simulated miners share one clock
 
 
@@ -175,8 +176,8 @@ class SimulatedLease:
             host="127.0.0.2",
             port=2222,
             user="renter",
-            host_key="ssh-ed25519 AAAA",
-            host_key_fingerprint="SHA256:simulated",
+            host_key=_HOST_KEY,
+            host_key_fingerprint=sshkeys.fingerprint(_HOST_KEY),
             expires_at=self.expires_at,
         )
         bound = envelope.context(self.id, miner, owner)
@@ -262,7 +263,13 @@ def specs_of(gpus: tuple[Gpu, ...] = (), places: int = 4) -> SpecsReply:
     host = HardwareReport(
         cpu_model="simulated", cpus=8, memory_mib=16_384, gpus=gpus, gpu_note="" if gpus else "none"
     )
-    capacity = Capacity(gpus=len(gpus), cpus=8, memory_mib=16_384, disk_mib=100_000, leases=places)
+    capacity = Capacity(
+        gpus=len(gpus),
+        cpus=max(8, places),
+        memory_mib=max(16, places) * 1024,
+        disk_mib=100_000,
+        leases=places,
+    )
     return SpecsReply(
         software="simulated",
         hosts=(host,),

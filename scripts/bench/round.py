@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,22 +16,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from compute.adapters.chain.devchain import ChainParams, SubnetParams
-from compute.testing.chain import DevHost, DevWallet
 from scripts.bench.proof_rows import Row, print_table
 from scripts.bench.round_api import allocation_rows, weights_rows
-from scripts.bench.round_miners import ADDRESS, GPU_MODEL
+from scripts.bench.round_subnet import CLASSES, HONEST, VALIDATOR, Subnet, habit_of
 
-VALIDATOR = "//Validator"
-MINERS_PER_PROCESS = 128
-TEMPO = 600  # blocks of half a second: one epoch holds the longest round
-HONEST, DEAD = "honest", "dead"
-MALFORMED = ("babbling", "garbling")
-CHEATING = ("forging", "pretending")  # the second claims a GPU that no class knows
 AIMS = {
     "round_256_s": "<= 30",
     "round_1024_s": "<= 120",
@@ -41,125 +31,6 @@ AIMS = {
     "honest_unpaid": "0",
     "weights_get_rps": ">= 2000",
 }
-CLASSES = f"""
-version = 1
-sweep_width = 64
-[[class]]
-name = "cpu-dev"
-models = ["cpu-dev"]
-development = true
-n = 128
-blocks = 4
-memory_mib = 1
-reference_tops = {{ value = 0.0000001, source = "nominal" }}
-sweep_reference_s = {{ value = 10.0, source = "nominal" }}
-[[class]]
-name = "l4"
-models = ["{GPU_MODEL}"]
-development = true
-n = 128
-blocks = 4
-memory_mib = 1
-reference_tops = {{ value = 0.0000001, source = "nominal" }}
-sweep_reference_s = {{ value = 10.0, source = "nominal" }}
-"""
-
-
-def habit_of(index: int) -> str:
-    """How the miner of this number behaves: the same for each hundred."""
-    place = index % 100
-    if place % 10 == 3:
-        return DEAD
-    if place % 10 == 7:
-        return "hanging"
-    if place % 20 == 5:
-        return MALFORMED[place // 20 % 2]
-    if place % 20 == 15:
-        return CHEATING[place // 20 % 2]
-    return HONEST
-
-
-def entry_of(index: int) -> dict[str, str]:
-    """What a process of miners is told about one of them."""
-    habit = habit_of(index)
-    if habit == "pretending":
-        return {"phrase": f"//Miner{index}", "habit": HONEST, "model": "Imagined H900"}
-    return {
-        "phrase": f"//Miner{index}",
-        "habit": habit,
-        "model": GPU_MODEL if index % 2 else "",
-    }
-
-
-class Subnet:
-    """A development chain with so many miners, in processes of their own."""
-
-    def __init__(self, folder: Path, count: int) -> None:
-        self.count = count
-        params = SubnetParams(
-            tempo=TEMPO, weights_rate_limit=1, serving_rate_limit=0, max_uids=4096
-        )
-        self.host = DevHost(folder, params, ChainParams(block_s=0.5))
-        self.processes: list[subprocess.Popen[str]] = []
-
-    def __enter__(self) -> "Subnet":
-        validator = self.host.registered(VALIDATOR, stake=10_000)
-        self.host.advance(TEMPO + 1)  # a permit comes with an epoch
-        ports: dict[int, int] = {}
-        for start in range(0, self.count, MINERS_PER_PROCESS):
-            numbers = range(start, min(self.count, start + MINERS_PER_PROCESS))
-            alive = [number for number in numbers if habit_of(number) != DEAD]
-            ports |= zip(alive, self._start(validator.address, alive), strict=True)
-        self.host.provision._state.change(lambda tx: self._settle(tx.db, ports))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self.processes:
-            process.stdin.close()  # type: ignore[union-attr]
-        for process in self.processes:
-            process.wait(20)
-        self.host.close()
-
-    def _start(self, validator: str, numbers: list[int]) -> list[int]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.bench.round_miners"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
-        self.processes.append(process)
-        config = {"validator": validator, "miners": [entry_of(number) for number in numbers]}
-        process.stdin.write(json.dumps(config) + "\n")  # type: ignore[union-attr]
-        process.stdin.flush()  # type: ignore[union-attr]
-        return list(json.loads(process.stdout.readline()))  # type: ignore[union-attr]
-
-    def _settle(self, database: Any, ports: dict[int, int]) -> None:
-        """Seat and announce all miners at once: this is the scenery, not what is measured."""
-        dead = free_port()
-        for number in range(self.count):
-            address = DevWallet(f"//Miner{number}").address
-            database.execute(
-                "INSERT INTO neurons (netuid, uid, hotkey, registered_at, last_update, last_try)"
-                " VALUES (?, ?, ?, 1, 1, 0)",
-                (self.host.netuid, number + 1, address),
-            )
-            database.execute(
-                "INSERT INTO axons VALUES (?, ?, 1, 1, ?, ?, 4, 4)",
-                (
-                    self.host.netuid,
-                    address,
-                    str(int(IPv4Address(ADDRESS))),
-                    ports.get(number, dead),
-                ),
-            )
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        return int(probe.getsockname()[1])
 
 
 def one_round(count: int) -> dict[str, Any]:
@@ -191,7 +62,7 @@ def one_round(count: int) -> dict[str, Any]:
             check=False,
         )
         if done.returncode:
-            raise SystemExit(f"the validator failed, see above")
+            raise SystemExit("the validator failed, see above")
         figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         paid = {int(uid) - 1 for uid in figures.pop("vector")}
         honest = {number for number in range(count) if habit_of(number) == HONEST}

@@ -20,10 +20,11 @@ ADDRESS = "127.0.0.2"
 GPU_MODEL = "Simulated L4"
 
 
-def miner_of(entry: dict[str, Any]) -> SimulatedMiner:
+def miner_of(entry: dict[str, Any], places: int) -> SimulatedMiner:
     """A miner as the bench asked for it."""
     claimed = (gpu(f"GPU-{entry['phrase']}", entry["model"]),) if entry["model"] else ()
-    return SimulatedMiner(DevWallet(entry["phrase"]), claimed, Habit(entry["habit"]))
+    habit = Habit(entry["habit"])
+    return SimulatedMiner(DevWallet(entry["phrase"]), claimed, habit, places=places)
 
 
 async def main() -> None:
@@ -33,8 +34,8 @@ async def main() -> None:
     view = view_of(config["validator"])
     async with AsyncExitStack() as stack:
         ports = [
-            (await stack.enter_async_context(miner_of(each).axon(view).serving(ADDRESS))).port
-            for each in config["miners"]
+            (await stack.enter_async_context(axon.serving(ADDRESS))).port
+            for axon in (miner_of(entry, config["places"]).axon(view) for entry in config["miners"])
         ]
         print(json.dumps(ports), flush=True)
         await asyncio.to_thread(sys.stdin.read)

@@ -9,10 +9,11 @@ import os
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import structlog
+import uvloop
 
 from compute.domain.evidence import EvidenceKind
 from compute.settings.validation import ValidationSettings
@@ -35,7 +36,7 @@ class Meter:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._me = psutil.Process()
 
-    def __enter__(self) -> "Meter":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -103,8 +104,6 @@ def main() -> None:
     )
     fields = json.loads(sys.stdin.readline())
     settings = ValidationSettings.model_validate(fields.pop("settings"))
-    import uvloop
-
     figures = uvloop.run(one_round(ValidatorRun(**fields, settings=settings)))
     print(json.dumps(figures), flush=True)
 

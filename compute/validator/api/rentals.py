@@ -103,8 +103,9 @@ class RentalParts:
 class TenantGate:
     """Tells whose token a request bears, and how often it may come."""
 
-    def __init__(self, tenants: TenantStore) -> None:
+    def __init__(self, tenants: TenantStore, desk: RentalDesk) -> None:
         self._tenants = tenants
+        self._desk = desk
         self._buckets = Buckets(RATE, BURST, SYSTEM)
 
     async def admit(self, token: str | None) -> Tenant:
@@ -113,7 +114,7 @@ class TenantGate:
         Raises:
             AdmissionError: `UNAUTHENTICATED`, or `RATE_LIMITED` with the wait.
         """
-        tenant = await asyncio.to_thread(self._tenants.find, token) if token else None
+        tenant = await self._desk.off_loop(self._tenants.find, token) if token else None
         if tenant is None:
             raise AdmissionError(
                 Code.UNAUTHENTICATED,
@@ -142,7 +143,7 @@ Who = Annotated[Tenant, Depends(_tenant)]
 
 def mount_rentals(app: FastAPI, parts: RentalParts) -> None:
     """Add the routes for tenants to an application."""
-    app.state.tenant_gate = TenantGate(parts.tenants)
+    app.state.tenant_gate = TenantGate(parts.tenants, parts.desk)
     router = APIRouter(prefix="/v1", tags=["rentals"])
     _add_market(router, parts.desk)
     _add_leases(router, parts.desk)
@@ -185,9 +186,7 @@ def _add_leases(router: APIRouter, desk: RentalDesk) -> None:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> list[Rental]:
         """The tenant's rentals, newest first."""
-        return await asyncio.to_thread(
-            lambda: desk.store.of_tenant(tenant.id, live=live, limit=limit)
-        )
+        return await desk.off_loop(lambda: desk.store.of_tenant(tenant.id, live=live, limit=limit))
 
     @router.post("/leases/adopt", status_code=201)
     async def adopt(tenant: Who, adoption: Adoption, key: Key) -> Rental:
@@ -198,8 +197,8 @@ def _add_leases(router: APIRouter, desk: RentalDesk) -> None:
     @router.get("/leases/{rental}")
     async def show(tenant: Who, rental: RentalId) -> Detail:
         """One rental with its timeline."""
-        held = await asyncio.to_thread(desk.store.get, tenant.id, rental)
-        events = await asyncio.to_thread(lambda: desk.store.events(tenant.id, rental_id=rental))
+        held = await desk.off_loop(desk.store.get, tenant.id, rental)
+        events = await desk.off_loop(lambda: desk.store.events(tenant.id, rental_id=rental))
         return Detail(rental=held.rental, events=tuple(events))
 
     @router.post("/leases/{rental}/{action}")
@@ -219,9 +218,7 @@ def _add_events(router: APIRouter, desk: RentalDesk) -> None:
         limit: Annotated[int, Query(ge=1, le=200)] = 200,
     ) -> list[RentalEvent]:
         """What happened after an event, oldest first."""
-        return await asyncio.to_thread(
-            lambda: desk.store.events(tenant.id, after=after, limit=limit)
-        )
+        return await desk.off_loop(lambda: desk.store.events(tenant.id, after=after, limit=limit))
 
     @router.get(
         "/events/stream",
@@ -240,7 +237,7 @@ def _add_events(router: APIRouter, desk: RentalDesk) -> None:
             raise AdmissionError(Code.RATE_LIMITED, f"{MOST_STREAMS} streams are open already")
         after = last
         if after is None:
-            after = await asyncio.to_thread(desk.store.last_event, tenant.id)
+            after = await desk.off_loop(desk.store.last_event, tenant.id)
         return StreamingResponse(
             _stream(desk, tenant, after, request),
             media_type="text/event-stream",
@@ -255,7 +252,7 @@ async def _stream(
         yield b": connected\n\n"
         while not await request.is_disconnected():
             news.clear()
-            for event in await asyncio.to_thread(_after, desk, tenant, after):
+            for event in await desk.off_loop(_after, desk, tenant, after):
                 after = event.seq
                 text = f"id: {event.seq}\nevent: {event.event}\ndata: {event.model_dump_json()}\n\n"
                 yield text.encode()
@@ -276,19 +273,19 @@ def _add_webhooks(router: APIRouter, parts: RentalParts) -> None:
     @router.get("/webhooks")
     async def webhooks(tenant: Who) -> list[Webhook]:
         """The tenant's webhooks and how their last deliveries went."""
-        return await asyncio.to_thread(hooks.of_tenant, tenant.id)
+        return await desk.off_loop(hooks.of_tenant, tenant.id)
 
     @router.post("/webhooks", status_code=201)
     async def add(tenant: Who, wanted: NewWebhook) -> MadeWebhook:
         """Be told of events by HTTP; the answer holds the secret of the signatures."""
         after = wanted.after
         if after is None:
-            after = await asyncio.to_thread(desk.store.last_event, tenant.id)
-        made, secret = await asyncio.to_thread(hooks.add, tenant, wanted.url, after)
+            after = await desk.off_loop(desk.store.last_event, tenant.id)
+        made, secret = await desk.off_loop(hooks.add, tenant, wanted.url, after)
         desk.hub.tell(tenant.id)
         return MadeWebhook(webhook=made, secret=secret)
 
     @router.delete("/webhooks/{name}", status_code=204)
     async def remove(tenant: Who, name: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]) -> None:
         """Be told no more."""
-        await asyncio.to_thread(hooks.remove, tenant.id, name)
+        await desk.off_loop(hooks.remove, tenant.id, name)

@@ -8,8 +8,10 @@ possession pass through: the desk can neither open the ones nor make the others.
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from compute.domain.lease import LeaseState
 from compute.domain.rental import LIVE, Rental, RentalEventKind, RentalState, Tenant
@@ -35,6 +37,7 @@ MOST_TRIES = 5  # miners tried for one order, and repeats at one miner whose ans
 ALLOCATE_TIMEOUT_S = 90.0
 OPERATE_TIMEOUT_S = 60.0
 PAUSE_S = 1.0
+THREADS = 64  # orders that wait for the disk together share one sync
 DEADLINE = "deadline"
 LATE_MS = 5_000  # a lease counts as over when its deadline is so far past
 # The miner cannot have made a lease: the next one may be asked.
@@ -56,6 +59,7 @@ _STATES = {
     LeaseState.ENDED: RentalState.ENDED,
     LeaseState.FAILED: RentalState.FAILED,
 }
+ResultT = TypeVar("ResultT")
 log = logs.get("renting")
 
 
@@ -96,6 +100,12 @@ class RentalDesk:
         self._wall = wall
         self._pause = pause
         self._running: dict[str, asyncio.Task[Held]] = {}
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="rentals")
+
+    async def off_loop(self, work: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        """Run blocking work, such as the store's, in one of the desk's own threads."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(work, *arguments))
 
     # --- Asking ------------------------------------------------------------------------------
 
@@ -117,7 +127,7 @@ class RentalDesk:
         """
         order.check_keys()
         text = json.dumps(order.model_dump(mode="json"), sort_keys=True)
-        held, _ = await asyncio.to_thread(
+        held, _ = await self.off_loop(
             self.store.begin, who, key, text, order.requirement, self._now_ms()
         )
         if held.rental.state is not RentalState.PENDING:
@@ -129,7 +139,7 @@ class RentalDesk:
 
     async def resume(self) -> int:
         """Take up orders that a former process left open; returns how many."""
-        pending = await asyncio.to_thread(self.store.in_state, RentalState.PENDING)
+        pending = await self.off_loop(self.store.in_state, RentalState.PENDING)
         for held in pending:
             self._work(held)
         return len(pending)
@@ -140,6 +150,7 @@ class RentalDesk:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _work(self, held: Held) -> "asyncio.Task[Held]":
         """The one task that works on a rental, however many ask for it."""
@@ -242,7 +253,7 @@ class RentalDesk:
             LeaseError: `LEASE_UNKNOWN`, `LEASE_STATE`, `POSSESSION` and what else the miner says.
             PeerError: the miner is away or answers wrongly.
         """
-        held = await asyncio.to_thread(self.store.get, who.id, rental_id)
+        held = await self.off_loop(self.store.get, who.id, rental_id)
         if not held.rental.lease:
             raise LeaseError(Code.LEASE_STATE, f"the rental is {held.rental.state}")
         reply = await self._operate(held.rental.miner, held.rental.lease, action, arguments, proof)
@@ -261,12 +272,12 @@ class RentalDesk:
             LeaseError: as `operate`.
             PeerError: the miner is away or answers wrongly.
         """
-        known = await asyncio.to_thread(self.store.find_lease, who.id, hotkey, lease)
+        known = await self.off_loop(self.store.find_lease, who.id, hotkey, lease)
         if known is not None:
             return known.rental
         reply = await self._operate(hotkey, lease, LeaseAction.STATUS, LeaseArguments(), proof)
         text = json.dumps({"adopted": lease, "hotkey": hotkey})
-        held, fresh = await asyncio.to_thread(
+        held, fresh = await self.off_loop(
             self.store.begin, who, key, text, reply.requirement, int(reply.created_at * 1000)
         )
         if fresh:
@@ -325,7 +336,7 @@ class RentalDesk:
         """End rentals whose deadline has passed: the miner ends them whatever we do."""
         now_ms, ended = self._now_ms(), 0
         live = (RentalState.ACTIVE, RentalState.PAUSED)
-        for held in await asyncio.to_thread(self.store.in_state, *live):
+        for held in await self.off_loop(self.store.in_state, *live):
             if held.rental.expires_ms + LATE_MS < now_ms:
                 changed = await self._change(
                     held,
@@ -350,11 +361,13 @@ class RentalDesk:
     async def _change(
         self, held: Held, event: RentalEventKind, note: str = "", **changes: Any
     ) -> Held | None:
-        changed = await asyncio.to_thread(
+        changed = await self.off_loop(
             lambda: self.store.change(held, event, self._now_ms(), note[:500], **changes)
         )
         if changed is not None:
             self.hub.tell(held.tenant)
+            if event is RentalEventKind.ENDED:
+                self.market.returned(changed.rental.miner, changed.rental.requirement)
         return changed
 
     def _now_ms(self) -> int:

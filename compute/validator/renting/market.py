@@ -94,19 +94,30 @@ class Market:
 
     def taken(self, hotkey: str, granted: Requirement) -> None:
         """Count off what was just leased, until the miner is asked again."""
+        self._count(hotkey, granted, -1)
+
+    def returned(self, hotkey: str, granted: Requirement) -> None:
+        """Count in what was just given back, until the miner is asked again."""
+        self._count(hotkey, granted, 1)
+
+    def _count(self, hotkey: str, granted: Requirement, sign: int) -> None:
         claim = self._claims.get(hotkey)
         if claim is None:
             return
-        free = claim.reply.free
-        left = Capacity(
-            gpus=max(0, free.gpus - granted.gpus),
-            cpus=max(0, free.cpus - granted.cpus),
-            memory_mib=max(0, free.memory_mib - granted.memory_mib),
-            disk_mib=max(0, free.disk_mib - granted.disk_mib),
-            leases=max(0, free.leases - 1),
+        free, total = claim.reply.free, claim.reply.total
+        changed = Capacity(
+            gpus=_within(free.gpus + sign * granted.gpus, total.gpus),
+            cpus=_within(free.cpus + sign * granted.cpus, total.cpus),
+            memory_mib=_within(free.memory_mib + sign * granted.memory_mib, total.memory_mib),
+            disk_mib=_within(free.disk_mib + sign * granted.disk_mib, total.disk_mib),
+            leases=_within(free.leases + sign, total.leases),
         )
-        reply = claim.reply.model_copy(update={"free": left})
+        reply = claim.reply.model_copy(update={"free": changed})
         self._claims[hotkey] = _Claim(claim.target, reply, claim.block)
+
+
+def _within(amount: int, total: int) -> int:
+    return min(max(0, amount), total)
 
 
 def _good(book: Book, hotkey: str) -> bool:
