@@ -13,11 +13,17 @@ class LeaseLocks:
         self._locks: dict[str, tuple[threading.RLock, int]] = {}
 
     @contextmanager
-    def hold(self, lease_id: str, *, wait: bool = True) -> Iterator[bool]:
-        """Hold a lease's lock; without waiting, yield whether it was had."""
+    def hold(self, lease_id: str, *, wait: bool = True, at_most_s: float = -1) -> Iterator[bool]:
+        """Hold a lease's lock, and yield whether it was had.
+
+        Args:
+            lease_id: whose.
+            wait: whether to wait for whoever holds it.
+            at_most_s: longest wait in seconds; negative for as long as it takes.
+        """
         lock = self._borrow(lease_id)
         try:
-            if not lock.acquire(blocking=wait):
+            if not lock.acquire(wait, at_most_s if wait else -1):
                 yield False
                 return
             try:

@@ -22,6 +22,7 @@ from compute.protocol.synapses import (
 
 DEFAULT_TAIL = 100
 _RESTART_GRACE_S = 3
+TURN_S = 2.0  # longest wait for another operation on the same lease: callers must not pile up
 # Which argument an action needs (None: it may be left out); every other one is refused.
 _ARGUMENTS: Mapping[LeaseAction, Mapping[str, bool]] = {
     LeaseAction.EXTEND: {"duration_s": True},
@@ -52,17 +53,30 @@ class Operations:
 
         Raises:
             LeaseError: `LEASE_UNKNOWN` to whoever has no part in the lease; `POSSESSION`;
-                `LEASE_STATE` or `TOO_LONG` where the operation does not fit.
+                `LEASE_STATE` or `TOO_LONG` where the operation does not fit; `BUSY` while another
+                operation on the lease is under way.
             EngineError: what the engine refused.
         """
         lease = self._entitled(request, context)
         _check_arguments(request)
         if request.action is LeaseAction.STATUS:
             return self._reply(lease)
-        with self._manager.locks.hold(lease.id):
-            lease = self._host.ledger.get(lease.id)
-            lease = self._actions[request.action](lease, request.arguments)
+        with self._manager.locks.hold(lease.id, at_most_s=TURN_S) as held:
+            if not held:
+                raise LeaseError(Code.BUSY, "another operation is under way", retry_after_s=TURN_S)
+            lease = self._actions[request.action](self._current(lease.id), request.arguments)
             return self._reply(lease, self._logs(lease, request))
+
+    def _current(self, lease_id: str) -> Lease:
+        """The lease as it is now, its lock held; ended, if its time is up.
+
+        Operations take turns with the sweep for the lock. A tenant who keeps it busy must not
+        thereby put off his deadline, so whoever has the lock ends what is due.
+        """
+        lease = self._host.ledger.get(lease_id)
+        if lease.due(self._host.clock.now()):
+            return self._manager.end(lease_id, EndReason.DEADLINE)
+        return lease
 
     def _entitled(self, request: LeaseRequest, context: RequestContext) -> Lease:
         lease = self._host.ledger.get(request.lease_id)
