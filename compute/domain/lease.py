@@ -216,8 +216,9 @@ def extend(lease: Lease, seconds: float, longest_s: float) -> Lease:
 
 
 def anchor(lease: Lease, now: Instant) -> Lease:
-    """After a reboot, count its time on this boot's clock; the state stays."""
-    return replace(lease, deadline=lease.deadline.anchored(now))
+    """After a reboot, count its time on this boot's clock, at most its whole length; same state."""
+    length_s = lease.deadline.wall - lease.created_at
+    return replace(lease, deadline=lease.deadline.anchored(now, length_s))
 
 
 def with_key(lease: Lease, ssh_public_key: str) -> Lease:

@@ -55,11 +55,17 @@ class Deadline:
         """Whether it has come."""
         return self.remaining_s(now) <= 0
 
-    def anchored(self, now: Instant) -> "Deadline":
-        """The same on this boot's uptime clock, so that from now on no jump moves it."""
+    def anchored(self, now: Instant, longest_s: float) -> "Deadline":
+        """The same on this boot's uptime clock, so that from now on no jump moves it.
+
+        Args:
+            now: on this boot's clocks. Right after a boot the wall clock may not be set yet, and
+                stand years back.
+            longest_s: no more than so many seconds are left, whatever the wall clock says.
+        """
         if now.boot == self.boot:
             return self
-        return Deadline(self.wall, now.uptime + self.wall - now.wall, now.boot)
+        return Deadline(self.wall, now.uptime + min(longest_s, self.wall - now.wall), now.boot)
 
     def extended(self, seconds: float) -> "Deadline":
         """The same, so many seconds later."""
