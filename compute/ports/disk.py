@@ -50,5 +50,9 @@ class Disks(Protocol):
         ...
 
     def used_mib(self, layer: str) -> int | None:
-        """What a layer takes, where it has to be watched; None where a limit holds by itself."""
+        """MiB that a layer takes, where it is to be watched; None where a limit holds by itself.
+
+        Raises:
+            EngineError: `HOST_UNFIT` when it cannot be measured.
+        """
         ...

@@ -21,6 +21,7 @@ MIB = 1024 * 1024
 TIMEOUT_S = 60
 LEAST_MIB = 16  # below it, ext4's own structures leave nothing
 _IMAGE = ".img"
+_NEW = ".new"  # a disk that is being made
 _PLACE = ".layer"  # a symbolic link to where it is mounted
 # No journal: a disk does not outlive its lease, and after a power cut it is checked first.
 _TOOLS = ("mkfs.ext4", "e2fsck", "mount", "umount")
@@ -65,7 +66,7 @@ class PlainDisks:
         """The size of a layer's files, where it is to be watched."""
         if self._enforcement is not DiskEnforcement.WATCH or not layer:
             return None
-        return _measure(Path(layer) / "diff") // MIB
+        return _measure(Path(layer) / "diff")
 
 
 class LoopDisks:
@@ -118,13 +119,14 @@ class LoopDisks:
     def destroy(self, lease_id: str) -> None:
         """Delete the lease's disk and everything on it."""
         self.detach(lease_id)
-        self._path(lease_id, _IMAGE).unlink(missing_ok=True)
+        for suffix in (_IMAGE, _NEW):
+            self._path(lease_id, suffix).unlink(missing_ok=True)
 
     def known(self) -> tuple[str, ...]:
-        """Ids of leases that have a disk here."""
+        """Ids of leases that have a disk here, or the beginnings of one."""
         if not self._folder.is_dir():
             return ()
-        suffixes = {_IMAGE, _PLACE}
+        suffixes = {_IMAGE, _NEW, _PLACE}
         return tuple({path.stem for path in self._folder.iterdir() if path.suffix in suffixes})
 
     def used_mib(self, layer: str) -> int | None:  # noqa: ARG002 - the port's signature
@@ -132,7 +134,7 @@ class LoopDisks:
         return None
 
     def _make(self, image: Path, size_mib: int, layer: str) -> None:
-        fresh = image.with_suffix(".new")
+        fresh = image.with_suffix(_NEW)
         try:
             with fresh.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size_mib * MIB)
@@ -164,21 +166,18 @@ def _free_mib(folder: Path) -> int:
 
 
 def _measure(folder: Path) -> int:
-    """Bytes that a folder's files take, hard links counted once; what vanishes meanwhile is 0."""
-    total, seen = 0, set()
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                stat = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - the hot loop of a sweep
-            except OSError:
-                continue
-            if stat.st_nlink == 1 or (stat.st_dev, stat.st_ino) not in seen:
-                seen.add((stat.st_dev, stat.st_ino))
-                total += stat.st_blocks * 512
-    return total
+    """MiB that a folder's files take, hard links counted once.
+
+    `du` follows trees that are deeper than a path may be long, where a tenant could hide from us.
+    """
+    # 1: something vanished meanwhile, which is left out.
+    size, _, _ = _run("du", "-sxm", "--", str(folder), fine=(0, 1)).partition("\t")
+    if not size.isdecimal():
+        raise EngineError(Code.HOST_UNFIT, "the container's layer cannot be read")
+    return int(size)
 
 
-def _run(*command: str, fine: tuple[int, ...] = (0,)) -> None:
+def _run(*command: str, fine: tuple[int, ...] = (0,)) -> str:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
@@ -189,3 +188,4 @@ def _run(*command: str, fine: tuple[int, ...] = (0,)) -> None:
         said = " ".join(done.stderr.split())
         code = Code.DISK_FULL if "No space left" in said else Code.HOST_UNFIT
         raise EngineError(code, f"{command[0]} ended with {done.returncode}")
+    return done.stdout
