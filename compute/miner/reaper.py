@@ -5,7 +5,9 @@
 The miner starts one beside itself, in a session of its own, so that a deadline holds when the
 miner dies. It leaves a miner that runs some seconds to end a lease properly, and then removes the
 container by force; the ledger learns of it at the miner's next start. When the miner is gone and
-no container is left, it removes the miner's networks and volumes and ends by itself. With
+no container is left, it removes the miner's networks and volumes and ends by itself. When the
+engine is gone too it waits a day for it, or until the state folder is removed: containers outlive
+an engine that runs with live-restore, and their deadlines are to hold when it is back. With
 `--forever` it minds every miner's containers on the engine, for a service manager to run.
 """
 
@@ -35,7 +37,9 @@ ENGINE_TIMEOUT_S = 30
 EVERY_S = 2.0
 ALONE_EVERY_S = 0.5
 PATIENCE_S = 20.0  # the miner's own teardown takes its grace period, and a moment
-ALONE_AWAY_S = 120.0  # an engine that stays away so long, with no miner, is not coming back
+# An engine that stays away so long, with no miner, is not coming back. Containers outlive an engine
+# with live-restore, and one that was killed: whoever ends them has to be there when it returns.
+ALONE_AWAY_S = 86_400.0
 ALONE_PATIENCE_S = 0.5  # with no miner there is nobody to wait for
 MINER_LOCK = "miner.lock"
 GUARD_LOCK = "guard.lock"
@@ -136,12 +140,16 @@ def watch(options: argparse.Namespace, stop: threading.Event) -> None:
                 engine.close()
         except ComputeError as error:
             _log.warning("the engine is in the way", why=str(error))
-            gone = time.monotonic() - seen > ALONE_AWAY_S or not options.state.is_dir()
-            if gone and not _mined(options):
+            if not _mined(options) and given_up(options.state, time.monotonic() - seen):
                 return
             stop.wait(EVERY_S)
         else:
             return
+
+
+def given_up(state: Path, away_s: float) -> bool:
+    """Whether a guard without a miner stops waiting for its engine, which is away for so long."""
+    return away_s > ALONE_AWAY_S or not state.is_dir()
 
 
 def _mined(options: argparse.Namespace) -> bool:
