@@ -1,10 +1,12 @@
 """A renter on a real miner: every verb, every way in which SSH can fail, and the checker."""
 
 import asyncio
+import io
 import json
 import signal
 import socket
 import subprocess
+import tarfile
 import time
 import urllib.error
 import urllib.request
@@ -329,6 +331,77 @@ def test_the_lease_folder_is_private_and_plain_ssh_reads_it(rig, lease):
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "plain\n"), done.stderr
+
+
+def operate(rig: Rig, verb: str, *arguments: str):
+    """An operator's verb on the rig's miner, as data by its schema."""
+    ran = run(
+        *("--state", str(rig.root / "miner"), "miner", *verb.split(), *arguments, "--json"),
+        env={"DOCKER_HOST": rig.docker_host},
+    )
+    assert ran.code == 0, ran
+    return ran.json(f"miner {verb}")
+
+
+def test_the_operator_sees_the_same_lease(rig, lease):
+    """Status counts it, the list shows it, and its timeline is the renter's, trace included."""
+    status = operate(rig, "status")
+    assert (status["running"], status["live"], status["draining_since"]) == (
+        *(True, {"rental": 1}, None),
+    )
+    assert (status["engine"]["containers"], status["engine"]["orphans"]) == (1, 0)
+    (row,) = operate(rig, "leases")
+    assert row["id"] == lease.lease_id
+    assert row["renter"] == rig.wallet("validator").hotkey.ss58_address
+    (one,) = operate(rig, "leases", lease.lease_id[:8])
+    seen = data(rig, "show", lease.name)["events"]
+    assert [event["event"] for event in one["events"]] == [event["event"] for event in seen]
+    assert any(image["current"] for image in operate(rig, "images"))
+    text = run("--state", str(rig.root / "miner"), "miner", "status")
+    assert "running" in text.out
+
+
+def test_a_trace_leads_from_the_command_to_the_miner(rig):
+    """The id in an error's envelope, or in a lease, is the one in the miner's log and ledger."""
+    record = data(rig, "up", "--ttl", "1m", "--memory", "256m", "--name", "traced")
+    trace = operate(rig, "leases", record["credentials"]["lease_id"])[0]["trace"]
+    assert trace in (rig.root / "miner.log").read_text()
+    data(rig, "down", "traced")
+
+
+def test_a_drained_miner_runs_empty(rig, lease):
+    """New rentals are refused while this one runs; it holds until it is switched off."""
+    assert not operate(rig, "drain", "--dry-run")["draining"]
+    drained = operate(rig, "drain")
+    assert (drained["draining"], drained["rentals"]) == (True, 1)
+    assert compute(rig, "up", "--miner", "0", "--ttl", "1m").code == Code.BUSY.spec.exit_code
+    assert data(rig, "ls") == []
+    waited = run("--state", str(rig.root / "miner"), "miner", "drain", "--wait", "1s")
+    assert waited.code == Code.BUSY.spec.exit_code
+    assert compute(rig, "down", lease.name).code == 0
+    assert operate(rig, "drain", "--wait", "10s")["rentals"] == 0
+    assert not operate(rig, "drain", "--off")["draining"]
+    assert [offer["uid"] for offer in data(rig, "ls")] == [0]
+
+
+def test_pruning_removes_what_is_named_and_unused(rig, engine_client):
+    """Of our own images only, and never the one that leases start from."""
+    empty = io.BytesIO()
+    tarfile.open(fileobj=empty, mode="w").close()
+    changes = ["LABEL io.compute.managed=1"]
+    said = engine_client.api.import_image_from_data(
+        empty.getvalue(), repository="compute-base", tag="unused-by-test", changes=changes
+    )
+    made = json.loads(said.splitlines()[-1])["status"]
+    listed = {image["id"]: image for image in operate(rig, "images")}
+    assert listed[made]["removable"]
+    current = next(image for image in listed.values() if image["current"])
+    assert not current["removable"]
+    refused = run("miner", "prune", current["id"], env={"DOCKER_HOST": rig.docker_host})
+    assert refused.code == Code.USAGE.spec.exit_code
+    assert operate(rig, "prune", "--dry-run", made)["removed"] == [made]
+    assert operate(rig, "prune", made)["removed"] == [made]
+    assert made not in {image["id"] for image in operate(rig, "images")}
 
 
 def test_the_checker_passes_a_good_miner_and_names_a_bad_one(rig):
