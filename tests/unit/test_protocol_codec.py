@@ -1,12 +1,22 @@
 """Message bodies: what JSON is accepted, and what is said of the rest."""
 
 import json
+import tracemalloc
 
 import pytest
 
+from compute.domain.lease import LeaseKind, LeaseState
+from compute.domain.requirement import Requirement
 from compute.errors import AdmissionError, Code
 from compute.protocol.codec import decode, encode
-from compute.protocol.synapses import AllocateRequest, ChallengeRequest, SpecsRequest
+from compute.protocol.synapses import (
+    MAX_FRAME_BYTES,
+    AllocateRequest,
+    ChallengeReply,
+    ChallengeRequest,
+    LeaseReply,
+    SpecsRequest,
+)
 
 
 def refusal(model: type, body: bytes) -> AdmissionError:
@@ -47,6 +57,36 @@ def test_a_repeated_key_is_refused_at_any_depth() -> None:
     """Two parsers could read two things into it."""
     body = b'{"version":1,"step":"open","gpus":[],"data":"","wait_s":1,"wait_s":2}'
     assert refusal(ChallengeRequest, body).detail == "the body repeats a key"
+
+
+@pytest.mark.parametrize("item", [b"[],", b'{"a":0},', b"0,", b'"",'])
+@pytest.mark.parametrize("size", [900_000, 10_000_000])
+def test_a_flood_of_values_is_refused_before_it_is_parsed(item: bytes, size: int) -> None:
+    """Making millions of values would keep the event loop, and everybody else, waiting."""
+    body = b'{"version":1,"x":[' + item * (size // len(item)) + b"0]}"
+    tracemalloc.start()
+    error = refusal(ChallengeReply, body)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (error.code, error.detail) == (Code.MALFORMED, "the body holds too many values")
+    assert most < 3 * size
+
+
+def test_text_may_hold_what_structure_may_not() -> None:
+    """A log full of brackets and commas is text, and arrives; so does the largest frame."""
+    log = '[{"a\\": [1,2]},' * 16_000
+    reply = LeaseReply(
+        lease_id="a" * 32,
+        kind=LeaseKind.RENTAL,
+        state=LeaseState.ACTIVE,
+        created_at=0,
+        expires_at=0,
+        requirement=Requirement(),
+        logs=log,
+    )
+    assert decode(LeaseReply, encode(reply)) == reply
+    frame = ChallengeReply(session="a" * 32, data=bytes(MAX_FRAME_BYTES))
+    assert decode(ChallengeReply, encode(frame)) == frame
 
 
 def test_an_unknown_version_is_told_those_that_are_spoken() -> None:
