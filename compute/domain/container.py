@@ -186,7 +186,7 @@ def build(lease: Lease, around: Surroundings, mounts: tuple[Mount, ...] = ()) ->
         image=lease.image,
         labels=labels_of(lease, around.owner),
         limits=_limits(lease, around),
-        environment=lease.environment,
+        environment=_environment(lease),
         hostname=f"lease-{lease.id[:8]}",
         network=around.network,
         dns=around.dns,
@@ -228,6 +228,7 @@ def _prover(lease: Lease, around: Surroundings) -> ContainerSpec:
         labels=labels_of(lease, around.owner),
         limits=_limits(lease, around),
         command=("python3", "-c", _BOOTSTRAP),
+        environment=_environment(lease),
         user=PROVER_USER,
         hostname="prover",
         gpus=lease.assignment.gpus,
@@ -239,6 +240,15 @@ def _prover(lease: Lease, around: Surroundings) -> ContainerSpec:
         stdin=True,
         logs=False,
     )
+
+
+def _environment(lease: Lease) -> dict[str, str]:
+    """The container's variables, and on top the GPUs that it has.
+
+    Where the engine's default runtime is NVIDIA's, this variable alone decides: without it an
+    image whose own says `all` gets every GPU of the host; `void` gives none.
+    """
+    return {**lease.environment, "NVIDIA_VISIBLE_DEVICES": ",".join(lease.assignment.gpus) or "void"}
 
 
 def _limits(lease: Lease, around: Surroundings) -> Limits:

@@ -11,6 +11,10 @@ from compute.errors import Code, LeaseError
 from compute.protocol.synapses import AllocateRequest, DiskEnforcement
 from compute.settings.leases import LeaseSettings
 
+# What the GPU runtime obeys: it reads a container's environment as root of this host. Its hooks are
+# programs that the dynamic linker loads, under that same environment.
+_RESERVED = ("NVIDIA_", "CUDA_VISIBLE_DEVICES", "LD_")
+
 
 def digest(request: AllocateRequest) -> str:
     """What makes two requests under one idempotency key the same request."""
@@ -62,6 +66,9 @@ def _check_offered(settings: LeaseSettings, request: AllocateRequest) -> None:
         raise LeaseError(Code.UNSUPPORTED, "ports must differ from each other and from SSH's 22")
     if request.requirement.shm_mib > request.requirement.memory_mib:
         raise LeaseError(Code.UNSUPPORTED, "shared memory counts as memory and cannot exceed it")
+    taken = [name for name in request.environment if name.startswith(_RESERVED)]
+    if taken:
+        raise LeaseError(Code.UNSUPPORTED, f"the variable {taken[0]} is the host's to set")
     if request.password:
         raise LeaseError(Code.UNSUPPORTED, "logins are by key only")
     if request.image or request.dockerfile:
