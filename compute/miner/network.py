@@ -12,6 +12,7 @@ class LeaseNetwork:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._lock = threading.Lock()
+        self._used = False
         self._made = False
 
     def ensure(self, *, afresh: bool = False) -> None:
@@ -21,16 +22,15 @@ class LeaseNetwork:
             EngineError: what the engine or the host's packet filter refused.
         """
         with self._lock:
+            self._used = True
             if afresh or not self._made:
-                self._host.engine.ensure_network(self._host.network)
-                self._host.firewall.protect(self._host.network.bridge)
-                self._made = True
+                self._put()
 
     def repair(self) -> None:
         """Put back what was changed since, if the network is in use."""
         with self._lock:
-            if self._made:
-                self._host.firewall.protect(self._host.network.bridge)
+            if self._used:
+                self._put()
 
     def started(self, container: str) -> None:
         """A container has a network namespace, perhaps a new one: limit its upload rate."""
@@ -47,4 +47,10 @@ class LeaseNetwork:
         with self._lock:
             self._host.engine.remove_network(self._host.network.name)
             self._host.firewall.release(self._host.network.bridge)
-            self._made = False
+            self._used = self._made = False
+
+    def _put(self) -> None:
+        self._made = False
+        self._host.engine.ensure_network(self._host.network)
+        self._host.firewall.protect(self._host.network.bridge)
+        self._made = True

@@ -52,7 +52,19 @@ class Reconciler:
                     lease, EndReason.FAULT, "the miner restarted meanwhile", Code.ENGINE_FAILED
                 )
         self.deadlines()
+        self._network()
         self.engine()
+
+    def _network(self) -> None:
+        """Leases that live on need their network's filter, which a reboot has removed."""
+        if not self._host.ledger.live():
+            return
+        try:
+            self._manager.network.ensure(afresh=True)
+        except EngineError as failure:
+            if failure.code is Code.ENGINE_AWAY:
+                raise
+            _log.warning("the leases' network is not filtered yet", why=str(failure))
 
     def deadlines(self) -> None:
         """End what is due or half ended; cheap enough for every second."""
