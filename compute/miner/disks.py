@@ -1,5 +1,6 @@
 """Which way of holding leases to their disk size works on this host: tried out, not assumed."""
 
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -63,10 +64,16 @@ def _candidates(settings: LeaseSettings, info: EngineInfo) -> Iterator[Disks]:
             _log.info("leases get no file systems of their own", why=hindrance)
         else:
             yield LoopDisks(settings.state.absolute() / FOLDER)
-    if info.local and wanted in {"auto", "watch"} and info.storage_driver == "overlay2":
+    if wanted in {"auto", "watch"} and _can_look(info):
         yield PlainDisks(DiskEnforcement.WATCH, root)
     if wanted in {"auto", "none"}:
         yield PlainDisks(DiskEnforcement.NONE, root)
+
+
+def _can_look(info: EngineInfo) -> bool:
+    """Whether the layers of containers can be measured from here."""
+    layers = Path(info.root) / "overlay2"
+    return info.local and info.storage_driver == "overlay2" and os.access(layers, os.R_OK | os.X_OK)
 
 
 def _needs_trial(disks: Disks) -> bool:

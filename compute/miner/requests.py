@@ -69,6 +69,8 @@ def _check_offered(settings: LeaseSettings, request: AllocateRequest) -> None:
     taken = [name for name in request.environment if name.startswith(_RESERVED)]
     if taken:
         raise LeaseError(Code.UNSUPPORTED, f"the variable {taken[0]} is the host's to set")
+    if request.idle_stop_s:
+        raise LeaseError(Code.UNSUPPORTED, "this miner does not end leases that are idle")
     if request.password:
         raise LeaseError(Code.UNSUPPORTED, "logins are by key only")
     if request.image or request.dockerfile:

@@ -22,6 +22,7 @@ from compute.miner.alarms import Alarms
 from compute.miner.allocation import Allocator
 from compute.miner.challenges import ChallengeDesk
 from compute.miner.disks import choose_disks
+from compute.miner.diskwatch import DiskWatch
 from compute.miner.guard import Guard
 from compute.miner.host import Host
 from compute.miner.manager import LeaseManager
@@ -55,6 +56,7 @@ from compute.storage.ledger import SqlLedger
 from compute.telemetry.logs import get
 from compute.telemetry.trace import bound
 
+DISKS_EVERY_S = 10.0
 ENGINE_EVERY_S = 10.0
 FILL_EVERY_S = 0.1
 FORGET_EVERY_S = 3600.0
@@ -91,6 +93,7 @@ class MinerService:
         self.operations = Operations(self.manager)
         self.specs = SpecsDesk(self.manager)
         self.reconciler = Reconciler(self.manager)
+        self.disk_watch = DiskWatch(self.manager)
         settings = host.settings
         owner = host.ledger.owner
         self._alarms = Alarms(database, owner, self.manager.ring)
@@ -100,6 +103,7 @@ class MinerService:
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="lease-sweep", daemon=True)
         self._filler = threading.Thread(target=self._fill, name="lease-warm", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="lease-disks", daemon=True)
         self._lock: IO[str] | None = None
 
     # --- handlers ------------------------------------------------------------------------------
@@ -151,6 +155,8 @@ class MinerService:
         self._alarms.start()
         self._sweeper.start()
         self._filler.start()
+        if self.disk_watch.needed:
+            self._watcher.start()
 
     def reconcile(self) -> None:
         """Compare ledger and engine, and settle the differences."""
@@ -208,6 +214,15 @@ class MinerService:
                     self.manager.pool.refill()
             except Exception:  # noqa: BLE001 - a thread's root: tried again
                 _log.exception("the warm pool cannot be filled")
+
+    def _watch(self) -> None:
+        while not self._stop.wait(DISKS_EVERY_S):
+            try:
+                self.disk_watch.look()
+            except ComputeError as failure:
+                _log.warning("disks cannot be looked at", why=str(failure))
+            except Exception:  # noqa: BLE001 - a thread's root: looked again
+                _log.exception("disks cannot be looked at")
 
     def _sweep(self) -> None:
         settings = self.host.settings
