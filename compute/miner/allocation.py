@@ -33,7 +33,7 @@ class Allocator:
         """
         wish = requests.wish(self._host.settings, self._host.disks.enforcement, request)
         if request.checking:
-            return self._check(request, wish)
+            return self._check(request, wish, context)
         lease, new, warm = self._admit(request, wish, context)
         if new:
             return _reply(self._manager.make(lease, warm))
@@ -111,9 +111,12 @@ class Allocator:
         share = place(self._host.supply, held, there, obstacles)
         return share.model_copy(update={"ports": warm.assignment.ports})
 
-    def _check(self, request: AllocateRequest, wish: Wish) -> AllocateReply:
+    def _check(
+        self, request: AllocateRequest, wish: Wish, context: RequestContext
+    ) -> AllocateReply:
         try:
             self._refuse_when_draining(request.kind)
+            self._manager.refuse_excess(context.hotkey, request.kind)
             place(self._host.supply, self._host.ledger.held(), wish, self._manager.obstacles())
         except LeaseError as refusal:
             if refusal.code not in {Code.NO_CAPACITY, Code.BUSY}:

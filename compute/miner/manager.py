@@ -6,11 +6,12 @@ crash leaves half done is found by `reconcile`, at the start and as a sweep.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from compute.domain.capacity import Assignment, Obstacles, free
-from compute.domain.lease import EndReason, Lease, LeaseKind, Warm
+from compute.domain.lease import TEST_KINDS, EndReason, Lease, LeaseKind, LeaseState, Warm
 from compute.domain.requirement import Capacity
 from compute.errors import Code, ComputeError, EngineError, LeaseError
 from compute.miner.blocked import BlockedPorts
@@ -27,6 +28,7 @@ from compute.telemetry.logs import get
 
 ENDERS = 8  # leases brought to their end at the same time
 MAKING_S = 55.0  # a repeated request waits so long for the first one: less than a dendrite does
+SHARE_S = 30.0  # a hotkey that has its share may ask again after so long
 _log = get("miner.leases")
 
 
@@ -54,6 +56,7 @@ class LeaseManager:
         self._making: dict[str, threading.Event] = {}
         self._ending: set[str] = set()
         self._state = threading.Lock()
+        self._admission = threading.Lock()
         self._closing = False
 
     # --- making --------------------------------------------------------------------------------
@@ -68,7 +71,8 @@ class LeaseManager:
         """Write a lease as `Ledger.admit` does; whoever gets a new one has to `make` it.
 
         Raises:
-            LeaseError: `BUSY` while the miner stops, and what `draft` raises.
+            LeaseError: `BUSY` while the miner stops, or when the owner has its share already; and
+                what `draft` raises.
         """
         if self._closing:
             raise LeaseError(Code.BUSY, "the miner is stopping", retry_after_s=30)
@@ -77,17 +81,47 @@ class LeaseManager:
         def announce(held: Sequence[Assignment]) -> Lease:
             # A repeat of the request may come at once: it has to find that this one is being made.
             lease = draft(held)
+            self._refuse_excess(lease.kind, owned)
             announced.append(lease.id)
             with self._state:
                 self._making[lease.id] = threading.Event()
             return lease
 
         try:
-            return self.host.ledger.admit(owner, idempotency_key, announce, claim)
+            with self._admission:
+                owned = self._owned(owner)
+                return self.host.ledger.admit(owner, idempotency_key, announce, claim)
         except BaseException:
             for lease_id in announced:
                 self._announced(lease_id)
             raise
+
+    def refuse_excess(self, owner: str, kind: LeaseKind) -> None:
+        """One hotkey must not take what others need too.
+
+        Raises:
+            LeaseError: `BUSY` when it has its share of this kind.
+        """
+        self._refuse_excess(kind, self._owned(owner))
+
+    def _owned(self, owner: str) -> Counter[LeaseKind]:
+        """How many leases of each kind a hotkey has; those on their way out do not count."""
+        return Counter(
+            lease.kind
+            for lease in self.host.ledger.live()
+            if lease.owner == owner and lease.state is not LeaseState.ENDING
+        )
+
+    def _refuse_excess(self, kind: LeaseKind, owned: Counter[LeaseKind]) -> None:
+        if kind in TEST_KINDS:
+            most = 1  # of each: the test slot is small, and every validator's
+        elif kind is LeaseKind.RENTAL:
+            most = self.host.settings.most_per_owner
+        else:
+            return
+        if owned[kind] >= most:
+            detail = f"{kind.value}s of one hotkey at once: at most {most}"
+            raise LeaseError(Code.BUSY, detail, retry_after_s=SHARE_S)
 
     def make(self, lease: Lease, warm: Warm | None = None) -> Lease:
         """Provision an admitted lease; on failure nothing of it is left."""

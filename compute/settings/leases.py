@@ -66,6 +66,9 @@ class LeaseSettings(Settings):
     )
     longest_lease_s: Seconds = Field(7 * 86_400, description="longest lease, extensions included")
     most_leases: Annotated[int, Field(ge=1)] = Field(64, description="rentals at once")
+    most_per_owner: Annotated[int, Field(ge=1)] = Field(
+        64, description="rentals of one hotkey at once; a validator rents for all its customers"
+    )
     leases_per_cpu: Annotated[int, Field(ge=1)] = Field(
         1, description="rentals that may share one processor; 1 gives each its own"
     )
