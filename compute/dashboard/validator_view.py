@@ -29,7 +29,7 @@ from compute.storage.history_reading import HistoryReader
 from compute.validator.chainview import ChainView
 from compute.validator.recorder import Recorder
 
-_PARTICULAR = re.compile(r",? \(?until | at (?=[\[\d])")
+_PARTICULAR = re.compile(r",? \(?until .*| at (?=[\[\d]).*|^(\d+ x )?[a-z0-9-]+: (?=not passed)")
 MOST_TROUBLES = 8
 WAITING = frozenset({"not measured yet", "nothing proven yet"})
 
@@ -225,7 +225,7 @@ def state_of(miner: MinerScore) -> str:
 
 def short_of(zero: str) -> str:
     """A reason without what differs from miner to miner, so that equal ones can be counted."""
-    return _PARTICULAR.split(zero, maxsplit=1)[0]
+    return _PARTICULAR.sub("", zero)
 
 
 def counted(gpus: list[ProvenGpu]) -> str:

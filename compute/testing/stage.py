@@ -6,13 +6,13 @@ what they hold. It is the same each time for the same moment.
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-from sqlalchemy import Connection, text
 
 from compute.dashboard.keeper import measured_of
 from compute.dashboard.validator import ValidatorIdentity
@@ -34,7 +34,7 @@ from compute.domain.score import Board, score
 from compute.proof.classes import known_classes
 from compute.protocol.dendrite import Dendrite
 from compute.settings.validation import ValidationSettings
-from compute.storage.database import Role, open_database, write
+from compute.storage.database import Role, open_database
 from compute.storage.evidence_weights import SubmissionState
 from compute.storage.history import HistoryWriter
 from compute.testing.wallets import dev_wallet
@@ -66,11 +66,13 @@ class StagePlan:
 
     Attributes:
         hours: of scores, one an hour.
+        rounds: of measurements, in blocks before the end.
         now_ms: the moment that it ends at.
     """
 
     miners: int = 1024
     hours: int = 24 * 365
+    rounds: tuple[int, ...] = (5100, 3600, 2160, 1440, 720, 360, 90)
     now_ms: int = 1_790_000_000_000
 
 
@@ -172,7 +174,7 @@ class Stage:
             gpu_class=dice.choices(_CLASSES, [row[4] for row in _CLASSES])[0],
             gpus=dice.choice((1, 1, 2, 4, 8, 8)),
             speed=dice.uniform(0.86, 1.06),
-            fate="good" if uid < 2 else fate,
+            fate=fate,
         )
 
     def _metagraph(self) -> Metagraph:
@@ -208,11 +210,10 @@ class Stage:
         return self.plan.now_ms - (BLOCK - block) * BLOCK_MS
 
     def _story(self) -> Iterator[Observation]:
-        """A day of measurements of everybody, a few proofs and probes each, oldest first."""
-        for number, ago in enumerate((5100, 3600, 2160, 1440, 720, 360, 90)):
+        """Measurements of everybody, oldest first."""
+        for number, ago in enumerate(self.plan.rounds):
             for miner in self.miners:
-                newcomer = miner.fate == "new" and ago > 200  # noqa: PLR2004 - within the last hour
-                if newcomer:
+                if miner.fate == "new" and ago > min(self.plan.rounds):
                     continue
                 yield self._specs(miner, number, BLOCK - ago - 20)
                 if miner.fate != "new":
@@ -235,7 +236,7 @@ class Stage:
             cpus=16 * miner.gpus,
             memory_mib=131_072 * miner.gpus,
         )
-        away = miner.fate == "away" and number > 4  # noqa: PLR2004 - it went away today
+        away = miner.fate == "away" and block > BLOCK - 400
         fault = (Outcome.FAILED, Reason.UNREACHABLE, "peer_away: connection refused")
         return self._observe(
             EvidenceKind.SPECS, miner, number, block, SpecsContent() if away else content,
@@ -244,7 +245,7 @@ class Stage:
 
     def _proof(self, miner: _Miner, number: int, block: int) -> Observation:
         name, _, memory, tops, _ = miner.gpu_class
-        forged = miner.fate == "forged" and number == 5  # noqa: PLR2004 - an hour ago
+        forged = miner.fate == "forged" and block > BLOCK - 400
         slow = miner.fate == "shaky" and number % 2 == 0
         if forged:
             fault = (Outcome.FAILED, Reason.OPENING_FAILED, "an opened row does not multiply out")
@@ -395,18 +396,23 @@ class Stage:
         history.add_epoch(
             epoch_scores(board, epoch_block=BLOCK - 214, block=BLOCK, at_ms=self.plan.now_ms)
         )
-        write(engine, self._past)
         engine.dispose()
+        with closing(sqlite3.connect(self.folder / "history.sqlite")) as connection:
+            self._past(connection)
 
-    def _past(self, connection: Connection) -> None:
+    def _past(self, connection: sqlite3.Connection) -> None:
         """A year of hours, made by the database itself: nine million rows would take minutes."""
         hours, last = self.plan.hours, self.plan.now_ms
-        first = last - hours * HOUR_MS
-        connection.execute(text(_HOURS), {"hours": hours, "first": first, "hour": HOUR_MS})
-        connection.execute(text(_PAST_SCORES), {"last": last})
-        block = BLOCK - 300 * hours - 1000
-        connection.execute(text(_PAST_EPOCHS), {"last": last, "block": block, "hours": hours})
-        connection.execute(text("DROP TABLE hour_"))
+        first, block = last - hours * HOUR_MS, BLOCK - 300 * hours - 1000
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA journal_mode=OFF")
+        connection.execute(_HOURS, {"hours": hours, "first": first, "hour": HOUR_MS})
+        connection.execute("CREATE TEMPORARY TABLE newest AS SELECT * FROM score ORDER BY miner")
+        connection.execute("DELETE FROM score")  # rows in the order of the key are added fastest
+        connection.execute(_PAST_SCORES)
+        connection.execute("INSERT INTO score SELECT * FROM newest")
+        connection.execute(_PAST_EPOCHS, {"last": last, "block": block, "hours": hours})
+        connection.commit()
 
 
 _HOURS = """
@@ -431,7 +437,7 @@ FROM (
     SELECT m.miner, m.uid, m.share_ppm, max(m.score, 120000) AS base, h.at_ms,
            870 + (h.h / 30 * 7919 + m.miner * 104729) % 90 + (h.h * 31 + m.miner) % 40 AS wave,
            (h.h / 9 + m.miner * 31) % 173 = 0 AS down
-    FROM (SELECT * FROM score WHERE at_ms = :last) m CROSS JOIN hour_ h
+    FROM newest m CROSS JOIN hour_ h
 )
 """
 _PAST_EPOCHS = """

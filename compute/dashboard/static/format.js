@@ -28,7 +28,7 @@ export const score = (value) => (value === 0 ? "0" : (value / 1e6).toFixed(value
 
 /** Tera-operations per second, with the prefix that fits. */
 export function tops(value) {
-  if (!value) return "–";
+  if (!value) return "0";
   if (value >= 1e6) return `${few.format(value / 1e6)} EOPS`;
   if (value >= 1e4) return `${few.format(value / 1e3)} POPS`;
   return `${value < 10 ? value.toFixed(2) : whole.format(value)} TOPS`;
@@ -63,10 +63,11 @@ export function ago(ms, now = Date.now()) {
 export const full = (ms) => moment.format(ms);
 export const time = (ms) => seconds.format(ms);
 
-/** A label on the axis of time, by how long the axis is. */
-export function tick(ms, length) {
-  if (length <= DAY * 1.5) return clock.format(ms);
-  return date.format(ms);
+/** A label on the axis of time, by how far labels are apart: midnight is told as its day. */
+export function tick(ms, step) {
+  if (step >= DAY) return date.format(ms);
+  const text = clock.format(ms);
+  return text === "00:00" ? date.format(ms) : text;
 }
 
 /** A moment under the pointer, by how long the axis is. */
@@ -79,3 +80,6 @@ export const short = (text, head = 6, tail = 4) => (text.length > head + tail + 
 
 /** A name from the code as words: `opening_failed`. */
 export const words = (name) => name.replaceAll("_", " ");
+
+/** The same at the beginning of a sentence. */
+export const sentence = (name) => words(name).replace(/^./, (letter) => letter.toUpperCase());

@@ -1,7 +1,7 @@
 // Leases of this machine: the list, the board, and the life of one.
 import { read } from "./api.js";
 import { el, fill, onWidth, spoken, svg } from "./dom.js";
-import { duration, full, mib, tick, time, words } from "./format.js";
+import { duration, full, mib, sentence, stamp, tick, time, words } from "./format.js";
 import { card, choice, code, empty, facts, kept, pager, search, SHORT_RANGES, state, table, when } from "./parts.js";
 import { hideTip, showTip } from "./tip.js";
 
@@ -96,7 +96,7 @@ function hours(found, x, height, width) {
   const length = found.end_ms - found.start_ms;
   return Array.from({ length: count }, (_, index) => found.start_ms + (length * (index + 0.5)) / count).map((ms) => svg("g", {},
     svg("line.grid", { x1: x(ms), x2: x(ms), y1: HEAD - 4, y2: height }),
-    svg("text.axis", { x: x(ms), y: 12, "text-anchor": "middle" }, tick(ms, length))));
+    svg("text.axis", { x: x(ms), y: 12, "text-anchor": "middle" }, length > 36 * 3_600_000 ? stamp(ms, length) : tick(ms, 1))));
 }
 
 // --- One lease -----------------------------------------------------------------------------------
@@ -112,8 +112,8 @@ export function lease(page, id) {
 }
 
 function head({ row, ...found }) {
-  return card(`${row.kind} ${row.id.slice(0, 10)}`, { wide: true, level: 1, tools: [state(row.state)] },
-    row.error || found.detail ? el("p.reason", {}, el("strong", {}, `${words(row.error || row.reason)}: `), found.detail || "no details") : null,
+  return card(`${sentence(row.kind)} ${row.id.slice(0, 10)}`, { wide: true, level: 1, tools: [state(row.state)] },
+    row.error || found.detail ? el("p.reason", {}, el("strong", {}, `${sentence(row.error || row.reason)}: `), found.detail || "no details") : null,
     facts([
       ["Lease", code(row.id)], ["Renter", code(row.owner)], found.managers.length ? ["Managers", found.managers.map((one) => code(one, 6, 4))] : null,
       ["Made", full(row.created_ms)], ["Ready after", duration(row.ready_ms)], ["Deadline", full(row.expires_ms)],
@@ -132,7 +132,7 @@ function timeline({ events }) {
   const begun = events[0]?.at_ms;
   return card("Timeline", {}, events.length ? el("ol.timeline", {}, events.map((one, index) => el(`li.${kindOf(one.event)}`, {},
     el("time", { datetime: new Date(one.at_ms).toISOString(), title: full(one.at_ms) }, time(one.at_ms)),
-    el("span.name", {}, one.event),
+    el("span.name", {}, sentence(one.event)),
     el("span.after", {}, index ? `+${duration(one.at_ms - begun)}` : "", spoken(" after the request")),
     one.detail ? el("small", {}, one.detail) : null))) : empty("Nothing is on record."));
 }
@@ -141,7 +141,7 @@ const kindOf = (event) => (["failed", "gpu fault", "end delayed", "warned"].incl
 
 function teardown({ teardown: gone, row }) {
   if (!gone) return card("Teardown", {}, empty(row.ended_ms ? "No signed statement: nothing had been made." : "Signed when nothing of the lease is left."));
-  return card("Teardown", { note: "signed by this miner" }, el("ul.checks", {}, gone.checks.map((one) => el("li", {}, words(one)))),
+  return card("Teardown", { note: "signed by this miner" }, el("ul.checks", {}, gone.checks.map((one) => el("li", {}, sentence(one)))),
     facts([["Gone", full(gone.ended_ms)], ["Hotkey", code(gone.hotkey)], ["Signature", code(gone.signature)]]));
 }
 

@@ -1,9 +1,9 @@
 // Proofs and rental probes: lists, and each with its figures.
 import { read } from "./api.js";
+import { GPU_COLUMNS, measureColumns } from "./columns.js";
 import { el, fill } from "./dom.js";
-import { duration, full, number, tops, words } from "./format.js";
-import { GPU_COLUMNS } from "./miners.js";
-import { badge, card, choice, code, facts, hotkey, kept, pager, plotCard, search, state, table, when } from "./parts.js";
+import { compact, duration, full, number, sentence, tops } from "./format.js";
+import { badge, card, choice, code, facts, hotkey, kept, pager, plotCard, search, state, table } from "./parts.js";
 
 const OUTCOMES = [["", "All"], ["passed", "Passed"], ["failed", "Failed"], ["inconclusive", "Inconclusive"]];
 
@@ -11,8 +11,8 @@ export function proofs(page) {
   page.title("Proofs");
   return [
     plotCard(page, {
-      path: "plots/throughput", title: "Throughput of one GPU, by class", form: "line", format: tops, wide: true, range: "24h", height: 260, on: ["measured"],
-      note: "mean of all proofs; band: least and most", empty: "No proof was measured in this time.",
+      path: "plots/throughput", title: "Throughput of one GPU, by class", form: "line", format: tops, axis: compact, wide: true, range: "24h", height: 260, on: ["measured"],
+      note: "TOPS, mean of all proofs; band: least and most", empty: "No proof was measured in this time.",
     }),
     listOf(page, "proof", "Proofs"),
   ];
@@ -41,22 +41,6 @@ function listOf(page, kind, title, note = "") {
   return card(title, { wide: true, note }, el("div.toolbar", {}, search("Hotkey, class or reason", "", (text) => ask({ text })), outcomes), list.box);
 }
 
-/** Columns of a list of measurements: of one kind, or of several. */
-export function measureColumns({ kind = "", miner = true }) {
-  return [
-    { head: "Record", num: true, cell: (row) => el("a", { href: `#/measures/${row.seq}`, dataset: { key: `seq ${row.seq}` } }, number(row.seq)) },
-    { head: "When", cell: (row) => when(row.at_ms) },
-    kind ? null : { head: "Kind", cell: (row) => row.kind },
-    miner ? { head: "Miner", cell: (row) => hotkey(row.hotkey, row.uid) } : null,
-    { head: "Outcome", cell: (row) => el("div.two", {}, state(row.outcome), row.outcome === "passed" ? null : el("small", { title: row.note }, words(row.reason))) },
-    kind === "probe" ? null : { head: "Proven", cell: (row) => (row.gpus ? `${row.gpus} × ${row.gpu_class}` : "–") },
-    kind === "probe" ? null : { head: "Throughput", num: true, cell: (row) => tops(row.tops) },
-    kind === "probe" ? null : { head: "Checked in", num: true, cell: (row) => (row.verify_ms ? duration(row.verify_ms) : "–") },
-    { head: kind === "probe" ? "Ready after" : "Took", num: true, cell: (row) => (row.total_ms ? duration(row.total_ms) : "–") },
-    kind === "probe" ? { head: "What was wrong", cell: (row) => row.note || "–" } : null,
-  ].filter(Boolean);
-}
-
 export function measure(page, seq) {
   page.title(`Record ${number(seq)}`);
   const part = kept(page, { load: (signal) => read(`measures/${seq}`, {}, signal), draw: (found) => [head(found), steps(found), gpus(found)] });
@@ -64,8 +48,8 @@ export function measure(page, seq) {
 }
 
 function head({ row, ...found }) {
-  return card(`${words(row.kind)} of ${row.uid === null ? "a former miner" : `UID ${row.uid}`}`, { wide: true, level: 1, tools: [state(row.outcome)] },
-    row.outcome === "passed" ? null : el("p.reason", {}, el("strong", {}, `${words(row.reason)}: `), row.note || "no details"),
+  return card(`${sentence(row.kind)} of ${row.uid === null ? "a former miner" : `UID ${row.uid}`}`, { wide: true, level: 1, tools: [state(row.outcome)] },
+    row.outcome === "passed" ? null : el("p.reason", {}, el("strong", {}, `${sentence(row.reason)}: `), row.note || "no details"),
     facts([
       ["Miner", hotkey(row.hotkey)], ["When", full(row.at_ms)], ["Block", number(row.block)], ["Record", number(row.seq)],
       row.gpus ? ["Proven", `${row.gpus} × ${row.gpu_class}, ${tops(row.tops)}`] : null,
@@ -83,7 +67,7 @@ function head({ row, ...found }) {
 function steps({ steps: all }) {
   if (!all.length) return null;
   return card("What was checked", { wide: true }, el("ol.steps", {}, all.map((step) => el(`li.${step.passed ? "passed" : "failed"}`, {},
-    el("span.name", {}, words(step.name)), state(step.passed ? "passed" : "failed"), el("span.ms", {}, duration(step.ms)), step.detail ? el("small", {}, step.detail) : null))));
+    el("span.name", {}, sentence(step.name)), state(step.passed ? "passed" : "failed"), el("span.ms", {}, duration(step.ms)), step.detail ? el("small", {}, step.detail) : null))));
 }
 
 function gpus({ gpus: all }) {

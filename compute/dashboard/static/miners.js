@@ -1,10 +1,10 @@
 // The list of miners, and one miner: what it earns and why.
 import { read } from "./api.js";
+import { GPU_COLUMNS, measureColumns } from "./columns.js";
 import { el, fill, spoken } from "./dom.js";
-import { compact, factor, mib, number, percent, score, short, tops, words } from "./format.js";
+import { compact, factor, mib, number, percent, score, sentence, short, tops, words } from "./format.js";
 import { card, choice, code, facts, hotkey, kept, meter, pager, plotCard, search, state, table } from "./parts.js";
 import { spark } from "./plot.js";
-import { measureColumns } from "./measures.js";
 
 const STATES = [["", "All"], ["earning", "Earning"], ["failing", "Failing"], ["waiting", "Waiting"]];
 
@@ -34,9 +34,9 @@ export function miners(page) {
 const COLUMNS = [
   { head: "UID", num: true, sort: "uid", cell: (row) => el("a", { href: `#/miners/${row.hotkey}`, dataset: { key: `uid ${row.uid}` } }, row.uid, spoken(` ${short(row.hotkey)}`)) },
   { head: "Miner", cell: (row) => el("div.two", {}, hotkey(row.hotkey), el("small", {}, row.address || "no address")) },
-  { head: "Standing", cell: (row) => el("div.two", {}, state(row.state), row.zero ? el("small", { title: row.zero }, words(row.zero)) : null) },
+  { head: "Standing", cell: (row) => el("div.two", {}, state(row.state), row.zero ? el("small", { title: row.zero }, sentence(row.zero)) : null) },
   { head: "Proven", cell: (row) => row.gpus || "–" },
-  { head: "Throughput", num: true, sort: "tops", cell: (row) => tops(row.tops) },
+  { head: "Throughput", num: true, sort: "tops", cell: (row) => (row.tops ? tops(row.tops) : "–") },
   { head: "Reliability", sort: "reliability", cell: (row) => (row.reliability_ppm === null ? "–" : meter(row.reliability_ppm / 1e6, percent(row.reliability_ppm), row.reliability_ppm < 9e5 ? "warn" : "good")) },
   { head: "Share", num: true, sort: "share", cell: (row) => percent(row.share_ppm) },
   { head: "Score now", num: true, sort: "score", cell: (row) => score(row.score) },
@@ -47,11 +47,13 @@ const COLUMNS = [
 
 export function miner(page, address) {
   page.title(`Miner ${short(address)}`);
+  const below = el("div.kept");
   const part = kept(page, {
     load: (signal) => read(`miners/${address}`, {}, signal),
     draw: (found) => {
       page.title(`Miner UID ${found.row.uid}`);
-      return [head(found), why(found), checks(found), gpus(found)];
+      fill(below, checks(found), gpus(found));
+      return [head(found), why(found)];
     },
     on: ["measured", "weights"],
   });
@@ -74,9 +76,10 @@ export function miner(page, address) {
         pick: (found) => ({ ...found, series: found.series.slice(3) }),
       }),
       plotCard(page, {
-        path: "plots/throughput", query: { hotkey: address }, title: "Throughput of one GPU", form: "line", format: tops, range: "24h", on: ["measured"],
-        note: "as its proofs showed",
+        path: "plots/throughput", query: { hotkey: address }, title: "Throughput of one GPU", form: "line", format: tops, axis: compact, range: "24h", on: ["measured"],
+        note: "TOPS, as its proofs showed",
       })),
+    below,
     card("Proofs and rental probes", { wide: true }, recent.box),
   ];
 }
@@ -88,7 +91,7 @@ function head({ row, ...found }) {
     row.zero ? el("p.reason", {}, el("strong", {}, "Earns nothing: "), words(row.zero)) : null,
     facts([
       ["Hotkey", code(row.hotkey)], ["Address", row.address || "announces none"], ["Share", percent(row.share_ppm)],
-      ["Incentive on chain", percent(found.incentive * 1e6)], ["Proven", row.gpus || "nothing"], ["Throughput", tops(row.tops)],
+      ["Incentive on chain", percent(found.incentive * 1e6)], ["Proven", row.gpus || "nothing"], ["Throughput", row.tops ? tops(row.tops) : "–"],
       ["Claims", `${number(found.cpus)} CPUs, ${mib(found.memory_mib)}, ${number(found.gpus.filter((gpu) => gpu.claimed_mib).length)} GPUs`],
       ["Software", found.software || "–"], ["Coldkey", code(found.coldkey)],
     ]));
@@ -97,9 +100,9 @@ function head({ row, ...found }) {
 function why({ row, terms, penalties }) {
   if (!terms.length) return null;
   const [capacity, ...factors] = terms;
-  const chip = (name, value, text, tone) => el(`li.${tone}`, {}, el("span.name", {}, words(name)), el("strong", {}, value), el("small", {}, words(text)));
+  const chip = (name, value, text, tone) => el(`li.${tone}`, {}, el("span.name", {}, sentence(name)), el("strong", {}, value), el("small", {}, words(text)));
   const tone = (ppm) => (ppm >= 1e6 ? "full" : ppm ? "part" : "nil");
-  return card("Why this score", { wide: true, note: "as of now; every factor is on record" },
+  return card("Why this score", { wide: true, note: "as of now" },
     el("ol.product", {}, chip("capacity", score(capacity.ppm), capacity.why, capacity.ppm ? "full" : "nil"),
       factors.map((term) => chip(term.name, factor(term.ppm), term.why, tone(term.ppm))),
       chip("score", score(row.score), "the product", "sum")),
@@ -112,7 +115,7 @@ function checks({ checks: all, window_blocks: blocks }) {
   const lanes = LANES.map((kind) => [kind, all.filter((check) => check.kind === kind)]).filter(([, found]) => found.length);
   return card("Checks that count", { wide: true, note: `the last ${number(blocks)} blocks, oldest first` },
     lanes.length ? el("div.strips", {}, lanes.map(([kind, found]) => el("div", {},
-      el("h3", {}, kind, el("small", {}, `${found.filter((check) => check.outcome === "passed").length} of ${found.length} passed`)),
+      el("h3", {}, sentence(kind), el("small", {}, `${found.filter((check) => check.outcome === "passed").length} of ${found.length} passed`)),
       el("ol.strip", {}, found.map((check) => el("li", {},
         el(`a.${check.outcome}`, { href: `#/measures/${check.seq}`, title: `${check.kind} at block ${number(check.block)}: ${words(check.reason)}`, dataset: { key: `check ${check.seq}` } },
           spoken(`${check.outcome} at block ${check.block}: ${words(check.reason)}`)))))))) : el("p.empty", {}, "None yet."));
@@ -121,15 +124,3 @@ function checks({ checks: all, window_blocks: blocks }) {
 function gpus({ gpus: all }) {
   return card("GPUs", { wide: true, note: "as claimed, and as proven" }, table("GPUs", GPU_COLUMNS, all, null, "It claims no GPU."));
 }
-
-export const GPU_COLUMNS = [
-  { head: "GPU", cell: (gpu) => el("code", { title: gpu.uuid }, short(gpu.uuid, 12, 4)) },
-  { head: "Claimed", cell: (gpu) => (gpu.model ? el("div.two", {}, gpu.model, el("small", {}, mib(gpu.claimed_mib))) : "–") },
-  { head: "Proven class", cell: (gpu) => gpu.gpu_class || "–" },
-  { head: "Credit", cell: (gpu) => (gpu.credit_ppm === null ? "–" : meter(gpu.credit_ppm / 1e6, percent(gpu.credit_ppm), gpu.credit_ppm ? "good" : "bad")) },
-  { head: "Throughput", num: true, cell: (gpu) => tops(gpu.tops) },
-  { head: "Memory", num: true, cell: (gpu) => (gpu.memory_mib ? mib(gpu.memory_mib) : "–") },
-  { head: "Chain", num: true, cell: (gpu) => (gpu.chain_ms ? `${(gpu.chain_ms / 1000).toFixed(2)} s` : "–") },
-  { head: "Sweep", num: true, cell: (gpu) => (gpu.sweep_ms ? `${(gpu.sweep_ms / 1000).toFixed(3)} s` : "–") },
-  { head: "Reason", cell: (gpu) => (gpu.reason ? words(gpu.reason) : "not proven") },
-];

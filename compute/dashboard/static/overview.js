@@ -1,7 +1,7 @@
 // The subnet at a glance.
 import { live, read } from "./api.js";
 import { el, fill, onWidth, svg } from "./dom.js";
-import { ago, compact, duration, number, percent, short, time, tops, words } from "./format.js";
+import { ago, compact, duration, number, percent, sentence, short, time, tops } from "./format.js";
 import { card, empty, hotkey, kept, meter, plotCard, state, tile } from "./parts.js";
 import { hideTip, showTip } from "./tip.js";
 
@@ -27,7 +27,7 @@ export function overview(page) {
     el("div.columns", {},
       card("Every miner", { wide: true, note: "one square each; the darker, the larger its share" }, map.box),
       plotCard(page, {
-        path: "plots/checks", title: "Proofs and rental probes", form: "bars", format: compact, height: 236, range: "24h", on: ["measured"],
+        path: "plots/checks", title: "Proofs and probes", form: "bars", format: compact, height: 236, range: "24h", on: ["measured"],
         colours: ["good", "warn", "bad"],
       })),
     sides.box,
@@ -39,7 +39,7 @@ function tiles(found) {
   const left = epoch ? (epoch.tempo - epoch.position) * BLOCK_MS : 0;
   return el("dl.tiles", {},
     tile("Miners that earn", el("span", {}, number(counts.earning), el("small", {}, ` of ${number(counts.miners)}`)), composition(counts)),
-    tile("Proven throughput", tops(counts.tops), el("p", {}, `${number(counts.gpus)} GPUs, measured`)),
+    tile("Proven throughput", counts.tops ? tops(counts.tops) : "–", el("p", {}, `${number(counts.gpus)} GPUs, measured`)),
     tile("Epoch", epoch ? `${number(epoch.position)} / ${number(epoch.tempo)}` : "–",
       epoch ? meter(epoch.position / epoch.tempo, `${duration(left).replace(/ \d+ s$/, "")} left`) : null),
     tile("Weights", submission ? state(submission.state) : "none yet",
@@ -114,7 +114,7 @@ function beside(found) {
 function bars(rows, nothing, tone = "") {
   if (!rows.length) return empty(nothing);
   const most = Math.max(...rows.map(([, count]) => count));
-  return el("ul.bars", {}, rows.map(([name, count]) => el("li", {}, el("span.name", {}, words(name)), el("span.count", {}, number(count)),
+  return el("ul.bars", {}, rows.map(([name, count]) => el("li", {}, el("span.name", { title: name }, name.includes(" ") ? sentence(name) : name), el("span.count", {}, number(count)),
     el(`span.track${tone ? `.${tone}` : ""}`, { style: { "--share": count / most } }))));
 }
 
@@ -122,6 +122,6 @@ function activity(items) {
   if (!items.length) return empty("Nothing was measured since the validator started.");
   return el("ol.activity", {}, items.slice(0, KEPT).map((item) => el("li", {},
     el("time", { datetime: new Date(item.at_ms).toISOString(), title: ago(item.at_ms) }, time(item.at_ms)),
-    el("span", {}, item.kind), hotkey(item.hotkey, item.uid),
+    el("span", {}, sentence(item.kind)), hotkey(item.hotkey, item.uid),
     el("a", { href: `#/measures/${item.seq}`, dataset: { key: `seq ${item.seq}` } }, state(item.outcome)))));
 }

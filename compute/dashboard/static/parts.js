@@ -69,7 +69,7 @@ export const empty = (text) => el("p.empty", {}, text);
  */
 export function table(caption, columns, rows, sorting = null, nothing = "Nothing here yet.") {
   if (!rows.length) return empty(nothing);
-  return el("div.scroll", { tabindex: 0, role: "region", "aria-label": caption, dataset: { key: `table ${caption}` } },
+  return el("div.scroll", { tabindex: 0, role: "region", "aria-label": `Table: ${caption}`, dataset: { key: `table ${caption}` } },
     el("table", {},
       el("caption.sr", {}, caption),
       el("thead", {}, el("tr", {}, columns.map((column) => heading(column, sorting)))),
@@ -134,6 +134,7 @@ export function kept(page, { load, draw, on = [] }) {
     } catch (error) {
       if (page.signal.aborted || mine !== asked) return;
       if (!box.firstChild || error.status) fill(box, refusal(error, show));
+      if (!error.status) timer = setTimeout(show, RELOAD_MS);
     } finally {
       if (mine === asked) box.removeAttribute("aria-busy");
     }
@@ -143,7 +144,6 @@ export function kept(page, { load, draw, on = [] }) {
     timer = setTimeout(show, Math.max(0, latest + RELOAD_MS - Date.now()));
   };
   for (const kind of [...on, "back"]) live.addEventListener(kind, soon, { signal: page.signal });
-  document.addEventListener("visibilitychange", () => document.hidden || soon(), { signal: page.signal });
   page.signal.addEventListener("abort", () => clearTimeout(timer));
   show();
   return { box, again: show };

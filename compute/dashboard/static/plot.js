@@ -12,6 +12,7 @@ const TABLE_ROWS = 60;
  * @property {string} label what it shows, for its name.
  * @property {"line"|"area"|"stack"|"bars"} form
  * @property {(value: number) => string} format
+ * @property {(value: number) => string} axis labels of the axis, when shorter ones will do.
  * @property {string[]} colours a CSS class for each series; `c1`, `c2`, … when left out.
  * @property {Object<string, string>} names a word for each series' name.
  * @property {number} height
@@ -81,7 +82,7 @@ function draw(canvas, said, data, options, width) {
   const height = options.height ?? 220;
   const layers = data.stacked ? stacked(data.series) : data.series.map((one) => ({ ...one, low: one.least ?? [], high: one.most ?? [] }));
   const axis = niceAxis(Math.max(options.most ?? 0, top(layers, data.stacked)));
-  const labels = axis.steps.map(options.format);
+  const labels = axis.steps.map(options.axis ?? options.format);
   const left = Math.max(PAD.left, 14 + 6.6 * Math.max(...labels.map((label) => label.length)));
   const inner = { x: left, y: PAD.top, w: width - left - PAD.right, h: height - PAD.top - PAD.bottom };
   const at = {
@@ -130,18 +131,18 @@ function grid(axis, labels, at, inner, width) {
 }
 
 const MINUTE = 60_000;
-const STEPS = [5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7200, 10_080, 20_160, 43_830, 87_660].map((step) => step * MINUTE);
+const STEPS = [5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 4320, 7200, 10_080, 20_160, 43_830, 87_660].map((step) => step * MINUTE);
 
 function ticks(data, at, inner) {
   const length = data.end_ms - data.start_ms;
-  const step = STEPS.find((one) => (length / one) * 72 <= inner.w) ?? STEPS.at(-1);
+  const step = STEPS.find((one) => (length / one) * 62 <= inner.w) ?? STEPS.at(-1);
   const shift = new Date(data.start_ms).getTimezoneOffset() * MINUTE;
   const first = Math.ceil((data.start_ms - shift) / step) * step + shift;
   const marks = [];
   for (let ms = first; ms < data.end_ms; ms += step) marks.push(ms);
   return marks.filter((ms) => at.x(ms) > inner.x + 14 && at.x(ms) < inner.x + inner.w - 14).map((ms) => svg("g", {},
     svg("line.notch", { x1: at.x(ms), x2: at.x(ms), y1: at.ground, y2: at.ground + 4 }),
-    svg("text.axis", { x: at.x(ms), y: at.ground + 17, "text-anchor": "middle" }, tick(ms, length))));
+    svg("text.axis", { x: at.x(ms), y: at.ground + 17, "text-anchor": "middle" }, tick(ms, step))));
 }
 
 function shape(layer, data, form, at) {

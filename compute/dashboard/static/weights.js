@@ -2,8 +2,10 @@
 import { read } from "./api.js";
 import { el, fill } from "./dom.js";
 import { full, number, percent } from "./format.js";
-import { card, choice, code, facts, hotkey, kept, meter, RANGES, state, table, when } from "./parts.js";
+import { card, choice, code, facts, hotkey, kept, meter, pager, RANGES, state, table, when } from "./parts.js";
 import { timePlot } from "./plot.js";
+
+const CROWD = 500_000; // parts per million
 
 export function weights(page) {
   page.title("Weights");
@@ -30,9 +32,23 @@ export function weights(page) {
   return [part.box];
 }
 
+/** The earners stacked; the others too, unless they hold most of it and would hide everybody. */
 function stack({ plot, hotkeys }) {
-  const colours = hotkeys.map((one, at) => (one ? `c${at + 1}` : "rest"));
-  return timePlot(plot, { label: "Weights by epoch", form: "stack", format: percent, height: 300, colours, most: 1e6, empty: "No vector was published in this time." });
+  const at = hotkeys.indexOf("");
+  const crowd = at >= 0 && mean(plot.series[at].values) > CROWD;
+  const series = crowd ? plot.series.filter((_, index) => index !== at) : plot.series;
+  const colours = series.map((one) => (one.name === "others" ? "rest" : `c${plot.series.indexOf(one) + 1}`));
+  return [
+    timePlot({ ...plot, series }, {
+      label: "Weights by epoch", form: "stack", format: percent, height: 300, colours, most: crowd ? 0 : 1e6, empty: "No vector was published in this time.",
+    }),
+    crowd ? el("p.hint", {}, `All others together hold ${percent(mean(plot.series[at].values))}, and are left out here.`) : null,
+  ];
+}
+
+function mean(values) {
+  const known = values.filter((value) => value !== null);
+  return known.reduce((sum, value) => sum + value, 0) / (known.length || 1);
 }
 
 const EPOCH_COLUMNS = [
@@ -62,15 +78,26 @@ function head(found) {
       sent?.included_block ? ["In block", number(sent.included_block)] : null,
       sent?.message ? ["The chain said", sent.message] : null,
     ]),
-    el("p.hint", {}, "Anybody with the evidence can compute this vector again: ", el("code", {}, "compute validator weights replay"), "."));
+    el("p.hint", {}, "Anybody with the evidence and the policy can compute this vector again."));
 }
 
 function parts({ weights: rows }) {
   const most = rows[0]?.share_ppm || 1;
-  return card("Who is paid", { wide: true, note: `${number(rows.length)} miners` }, table("Weights", [
+  const box = el("div.kept");
+  const show = (page) => fill(box,
+    table("Weights", weightColumns(most), rows.slice(page * SIZE, (page + 1) * SIZE), null, "Nobody was paid."),
+    rows.length > SIZE ? pager({ total: rows.length, page, size: SIZE }, show) : null);
+  show(0);
+  return card("Who is paid", { wide: true, note: `${number(rows.length)} miners` }, box);
+}
+
+const SIZE = 50;
+
+function weightColumns(most) {
+  return [
     { head: "UID", num: true, cell: (row) => row.uid },
     { head: "Miner", cell: (row) => (row.hotkey ? hotkey(row.hotkey) : "unknown") },
     { head: "Share", cell: (row) => meter(row.share_ppm / most, percent(row.share_ppm)) },
     { head: "Weight", num: true, cell: (row) => number(row.weight) },
-  ], rows, null, "Nobody was paid."));
+  ];
 }
