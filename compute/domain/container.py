@@ -17,6 +17,7 @@ LEASE = f"{LABEL}.lease"
 KIND = f"{LABEL}.kind"
 DEADLINE = f"{LABEL}.deadline"
 TRACE = f"{LABEL}.trace"
+LEASE_LABELS = (OWNER, LEASE, KIND, DEADLINE, TRACE)
 
 SSH_PORT = 22
 FOLDER = "/run/compute"
@@ -200,6 +201,31 @@ def build(lease: Lease, around: Surroundings, mounts: tuple[Mount, ...] = ()) ->
     )
 
 
+def build_job(
+    lease: Lease,
+    around: Surroundings,
+    script: str,
+    environment: Mapping[str, str],
+    *,
+    network: bool,
+) -> ContainerSpec:
+    """The container of a job that runs a shell script to its end."""
+    return ContainerSpec(
+        name=container_name(lease.id, lease.deadline),
+        image=lease.image,
+        labels=labels_of(lease, around.owner),
+        limits=_limits(lease, around),
+        command=("sh", "-c", script),
+        environment=_environment(lease, environment),
+        user="0:0",
+        hostname=f"job-{lease.id[:8]}",
+        network=around.network if network else "none",
+        dns=around.dns,
+        gpus=lease.assignment.gpus,
+        capabilities=SSH_CAPABILITIES,
+    )
+
+
 # Reads a program's length and bytes from standard input, and becomes that program: nothing has to
 # be mounted, and the root file system stays read-only.
 _BOOTSTRAP = f"""
@@ -242,13 +268,14 @@ def _prover(lease: Lease, around: Surroundings) -> ContainerSpec:
     )
 
 
-def _environment(lease: Lease) -> dict[str, str]:
+def _environment(lease: Lease, given: Mapping[str, str] | None = None) -> dict[str, str]:
     """The container's variables, and on top the GPUs that it has.
 
     Where the engine's default runtime is NVIDIA's, this variable alone decides: without it an
     image whose own says `all` gets every GPU of the host; `void` gives none.
     """
-    return {**lease.environment, "NVIDIA_VISIBLE_DEVICES": ",".join(lease.assignment.gpus) or "void"}
+    variables = lease.environment if given is None else given
+    return {**variables, "NVIDIA_VISIBLE_DEVICES": ",".join(lease.assignment.gpus) or "void"}
 
 
 def _limits(lease: Lease, around: Surroundings) -> Limits:

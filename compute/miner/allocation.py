@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
 from compute.domain.capacity import Assignment, Obstacles, Wish, place
 from compute.domain.lease import TEST_KINDS, Lease, LeaseKind, LeaseState, Warm
@@ -9,6 +10,7 @@ from compute.domain.requirement import Requirement
 from compute.domain.timeline import Deadline
 from compute.errors import Code, LeaseError
 from compute.miner import requests
+from compute.miner.images import ImageDesk
 from compute.miner.manager import LeaseManager
 from compute.miner.teardown import error_of
 from compute.protocol.context import RequestContext
@@ -18,10 +20,16 @@ DRAINING_S = 300.0  # a renter who is turned away may ask again after so long
 
 
 class Allocator:
-    """Answers `Allocate`."""
+    """Answers `Allocate`.
 
-    def __init__(self, manager: LeaseManager) -> None:
+    Args:
+        manager: makes the leases.
+        images: has renters' images.
+    """
+
+    def __init__(self, manager: LeaseManager, images: ImageDesk) -> None:
         self._manager = manager
+        self._images = images
         self._host = manager.host
 
     def handle(self, request: AllocateRequest, context: RequestContext) -> AllocateReply:
@@ -34,7 +42,11 @@ class Allocator:
         wish = requests.wish(self._host.settings, self._host.disks.enforcement, request)
         if request.checking:
             return self._check(request, wish, context)
-        lease, new, warm = self._admit(request, wish, context)
+        lease = self._host.ledger.find(context.hotkey, request.idempotency_key)
+        new, warm = False, None
+        if lease is None:
+            image = self._images.resolve(request, context)
+            lease, new, warm = self._admit(request, wish, context, image)
         if new:
             return _reply(self._manager.make(lease, warm))
         if lease.request_sha256 != requests.digest(request):
@@ -42,18 +54,18 @@ class Allocator:
         return _reply(self._made(lease))
 
     def _admit(
-        self, request: AllocateRequest, wish: Wish, context: RequestContext
+        self, request: AllocateRequest, wish: Wish, context: RequestContext, image: str
     ) -> tuple[Lease, bool, Warm | None]:
         try:
-            return self._admit_once(request, wish, context)
+            return self._admit_once(request, wish, context, image)
         except LeaseError as refusal:
             # Warm containers give way to whatever cannot be placed beside them.
             if refusal.code is not Code.NO_CAPACITY or not self._manager.pool.drain():
                 raise
-        return self._admit_once(request, wish, context)
+        return self._admit_once(request, wish, context, image)
 
     def _admit_once(
-        self, request: AllocateRequest, wish: Wish, context: RequestContext
+        self, request: AllocateRequest, wish: Wish, context: RequestContext, image: str
     ) -> tuple[Lease, bool, Warm | None]:
         pool = self._manager.pool
         obstacles = self._manager.obstacles()
@@ -63,7 +75,11 @@ class Allocator:
         def draft(held: Sequence[Assignment]) -> Lease:
             self._refuse_when_draining(request.kind)
             share = self._place(wish, warm, held, obstacles)
-            return self._draft(request, context, wish.requirement, share, warm)
+            return replace(
+                self._draft(request, context, wish.requirement, share),
+                id=warm.id if warm else secrets.token_hex(16),
+                image=image,
+            )
 
         claim = warm.id if warm else ""
         try:
@@ -79,11 +95,10 @@ class Allocator:
         context: RequestContext,
         requirement: Requirement,
         share: Assignment,
-        warm: Warm | None,
     ) -> Lease:
         now = self._host.clock.now()
         return Lease(
-            id=warm.id if warm else secrets.token_hex(16),
+            id="",
             kind=request.kind,
             owner=context.hotkey,
             managers=request.managers,
@@ -92,7 +107,6 @@ class Allocator:
             created_at=now.wall,
             deadline=Deadline.at(now, request.duration_s),
             trace=context.trace,
-            image=self._host.image,
             renter_public_key=request.renter_public_key,
             ssh_public_key=request.ssh_public_key,
             idempotency_key=request.idempotency_key,

@@ -292,5 +292,5 @@ class LeaseManager:
 
 
 def is_session(lease: Lease) -> bool:
-    """Whether a lease cannot outlive the process that made it."""
-    return lease.kind is LeaseKind.CHALLENGE
+    """Whether a lease cannot outlive the process that made it: somebody here waits for it."""
+    return lease.kind in {LeaseKind.CHALLENGE, LeaseKind.JOB}

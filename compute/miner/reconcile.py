@@ -13,7 +13,7 @@ from collections import Counter
 
 from compute.domain import lease as life
 from compute.domain.container import LEASE, ContainerState, container_name
-from compute.domain.lease import EndReason, Lease, LeaseState
+from compute.domain.lease import EndReason, Lease, LeaseKind, LeaseState
 from compute.domain.timeline import Event
 from compute.errors import Code, ComputeError, EngineError
 from compute.miner.host import Host
@@ -117,6 +117,8 @@ class Reconciler:
             found = self._host.engine.inspect(lease.container)
             if found is None:
                 self._lost(lease, "its container is gone")
+            elif lease.kind is LeaseKind.JOB:
+                return  # it stops by itself, and whoever runs it sees to the rest
             elif found.state in _STOPPED:
                 self._revive(lease)
             else:

@@ -73,5 +73,5 @@ def _check_offered(settings: LeaseSettings, request: AllocateRequest) -> None:
         raise LeaseError(Code.UNSUPPORTED, "this miner does not end leases that are idle")
     if request.password:
         raise LeaseError(Code.UNSUPPORTED, "logins are by key only")
-    if request.image or request.dockerfile:
-        raise LeaseError(Code.UNSUPPORTED, "only the default image is offered")
+    if request.image and request.dockerfile:
+        raise LeaseError(Code.UNSUPPORTED, "an image and instructions exclude each other")

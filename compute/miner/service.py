@@ -25,7 +25,8 @@ from compute.miner.disks import choose_disks
 from compute.miner.diskwatch import DiskWatch
 from compute.miner.guard import Guard
 from compute.miner.host import Host
-from compute.miner.manager import LeaseManager
+from compute.miner.images import ImageDesk
+from compute.miner.manager import LeaseManager, is_session
 from compute.miner.operations import Operations
 from compute.miner.reaper import MINER_LOCK
 from compute.miner.reconcile import Reconciler
@@ -52,6 +53,7 @@ from compute.protocol.synapses import (
 )
 from compute.settings.leases import LeaseSettings
 from compute.storage.database import Role, open_database
+from compute.storage.images import SqlImages
 from compute.storage.ledger import SqlLedger
 from compute.telemetry.logs import get
 from compute.telemetry.trace import bound
@@ -89,9 +91,10 @@ class MinerService:
         self.database = database
         self.manager = LeaseManager(host, advertised)
         self.challenges = ChallengeDesk(self.manager, program)
-        self.allocator = Allocator(self.manager)
+        self.images = ImageDesk(self.manager, SqlImages(database))
+        self.allocator = Allocator(self.manager, self.images)
         self.operations = Operations(self.manager)
-        self.specs = SpecsDesk(self.manager)
+        self.specs = SpecsDesk(self.manager, self.images)
         self.reconciler = Reconciler(self.manager)
         self.disk_watch = DiskWatch(self.manager)
         settings = host.settings
@@ -171,11 +174,10 @@ class MinerService:
         until = time.monotonic() + grace_s
         self._stop.set()
         self._alarms.stop()
-        self.challenges.close()
-        if self._lock is not None:
+        if self._lock is not None:  # else it never started: the leases may be another miner's
+            self.challenges.close()
             self.manager.pool.close()
-        if self.host.settings.on_stop == "end":
-            self._end_all()
+            self._end_sessions()
         self.manager.close(max(0.5, until - time.monotonic()))
         if self._sweeper.is_alive():
             self._sweeper.join(max(0.5, until - time.monotonic()))
@@ -184,7 +186,7 @@ class MinerService:
 
     def _leave(self) -> None:
         """Leave nothing that no lease needs: the network, and the guard."""
-        if self._lock is None:  # never started: what is there may be another miner's
+        if self._lock is None:
             return
         try:
             if not self.host.ledger.live():
@@ -197,9 +199,12 @@ class MinerService:
             self._lock.close()
             self._lock = None
 
-    def _end_all(self) -> None:
+    def _end_sessions(self) -> None:
+        """End what cannot outlive this process, or everything where the settings say so."""
+        why = "the miner is stopping"
         for lease in self.host.ledger.live():
-            self.manager.end_soon(lease.id, EndReason.EVICTED, "the miner is stopping", wait=True)
+            if is_session(lease) or self.host.settings.on_stop == "end":
+                self.manager.end_soon(lease.id, EndReason.EVICTED, why, wait=True)
 
     def _lease_ends(self, lease_id: str) -> None:
         self._alarms.cancel(lease_id)
@@ -237,6 +242,7 @@ class MinerService:
                 if now >= due["forget"]:
                     due["forget"] = now + FORGET_EVERY_S
                     self.host.ledger.forget(self.host.clock.now().wall - settings.keep_s)
+                    self.images.prune()
                 if now >= due["guard"] and self._guard is not None:
                     due["guard"] = now + GUARD_EVERY_S
                     self._guard.ensure()

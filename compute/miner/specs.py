@@ -5,6 +5,7 @@ import time
 
 from compute.domain.capacity import total
 from compute.domain.hardware import HardwareReport
+from compute.miner.images import ImageDesk
 from compute.miner.manager import LeaseManager
 from compute.protocol.synapses import SpecsReply, Terms
 from compute.version import __version__
@@ -16,8 +17,9 @@ MOST_IMAGES = 256
 class SpecsDesk:
     """Answers `Specs`; what is slow to find out is kept for a few seconds."""
 
-    def __init__(self, manager: LeaseManager) -> None:
+    def __init__(self, manager: LeaseManager, images: ImageDesk) -> None:
         self._manager = manager
+        self._images = images
         self._host = manager.host
         self._lock = threading.Lock()
         self._kept: tuple[float, HardwareReport] | None = None
@@ -34,10 +36,12 @@ class SpecsDesk:
                 longest_lease_s=settings.longest_lease_s,
                 internet=settings.internet,
                 disk=self._host.disks.enforcement,
+                builds=settings.images.builds,
+                images=settings.images.references,
                 ports=settings.extra_ports,
             ),
             default_image=self._host.image,
-            images=(self._host.image,),
+            images=self._images.held()[:MOST_IMAGES],
         )
 
     def _report(self) -> HardwareReport:

@@ -51,6 +51,11 @@ class WarmPool:
         self._taken: set[str] = set()
         self._open = False
 
+    def __len__(self) -> int:
+        """How many are ready."""
+        with self._lock:
+            return len(self._ready)
+
     def open(self) -> None:
         """Begin with an empty pool: what an earlier process kept is not trusted."""
         for warm in self._host.ledger.warm():

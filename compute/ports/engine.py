@@ -61,6 +61,7 @@ class ImageView:
         id: `sha256:…`.
         references: names with tag or digest.
         created_at: Unix seconds.
+        environment: of its containers; not in listings.
     """
 
     id: str
@@ -68,6 +69,7 @@ class ImageView:
     size_mib: int
     created_at: float = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,28 @@ class Engine(Protocol):
 
     def images(self) -> tuple[ImageView, ...]:
         """All images that are held."""
+        ...
+
+    def commit(self, container: str, like: str, environment: Mapping[str, str]) -> ImageView:
+        """Make an image of a stopped container's disk.
+
+        Args:
+            container: whose disk.
+            like: image whose entry point, user and labels the new one gets.
+            environment: of the new image, on top of that of `like`.
+        """
+        ...
+
+    def pull(self, reference: str, timeout_s: float) -> ImageView:
+        """Fetch an image by digest.
+
+        Raises:
+            EngineError: `IMAGE_MISSING` when no registry has it.
+        """
+        ...
+
+    def remove_image(self, image: str) -> None:
+        """Remove an image that no container uses; missing is no error."""
         ...
 
     def close(self) -> None:

@@ -48,6 +48,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def find(self, owner: str, idempotency_key: str) -> Lease | None:
+        """The lease that an owner has under a key; None when there is none."""
+        ...
+
     def reserve(self, draft: Callable[[Sequence[Assignment]], Warm]) -> Warm:
         """Write a warm container, placed by `draft` as in `admit`, before it is made."""
         ...

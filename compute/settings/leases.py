@@ -42,6 +42,36 @@ class WarmSettings(Settings):
     )
 
 
+class ImageSettings(Settings):
+    """Images that renters bring, and how much of them is kept."""
+
+    builds: bool = Field(
+        False,  # noqa: FBT003
+        description="whether renters may send Dockerfile instructions",
+    )
+    references: bool = Field(
+        False,  # noqa: FBT003
+        description="whether renters may name images by digest, which are pulled",
+    )
+    build_s: Seconds = Field(600, description="longest build in seconds")
+    build_cpus: Annotated[int, Field(ge=1)] = Field(1, description="processors of a build")
+    build_memory_mib: Annotated[int, Field(ge=128)] = Field(
+        2048, description="memory of a build, MiB"
+    )
+    build_disk_mib: Mebibytes = Field(
+        8192, description="what a build may add to its image, and write on the way, MiB"
+    )
+    build_network: bool = Field(
+        False,  # noqa: FBT003
+        description="whether builds reach the internet, as leases do; packages need it",
+    )
+    pull_s: Seconds = Field(900, description="longest pull of an image in seconds")
+    pull_mib: Mebibytes = Field(30_000, description="largest image that is pulled, MiB")
+    budget_mib: Mebibytes = Field(
+        60_000, description="disk for renters' images; beyond it the least recently used go"
+    )
+
+
 class LeaseSettings(Settings):
     """How this host is leased out."""
 
@@ -115,6 +145,7 @@ class LeaseSettings(Settings):
     )
     test: SlotSettings = SlotSettings()
     warm: WarmSettings = WarmSettings()
+    images: ImageSettings = ImageSettings()
 
     @model_validator(mode="after")
     def _ports_in_order(self) -> "LeaseSettings":

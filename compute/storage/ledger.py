@@ -54,11 +54,9 @@ class SqlLedger:
         """Write a new lease, unless its owner has one under this key already."""
 
         def work(connection: Connection) -> tuple[Lease, bool]:
-            if idempotency_key:
-                same = (_LEASE.c.owner == owner) & (_LEASE.c.idempotency_key == idempotency_key)
-                row = connection.execute(select(_LEASE).where(same)).mappings().first()
-                if row is not None:
-                    return from_row(row), False
+            known = _same(connection, owner, idempotency_key)
+            if known is not None:
+                return known, False
             if claim and not _cool(connection, claim):
                 raise LeaseError(Code.NO_CAPACITY, "the warm container is gone")
             lease = draft(_held(connection))
@@ -67,6 +65,10 @@ class SqlLedger:
             return lease, True
 
         return write(self._engine, work)
+
+    def find(self, owner: str, idempotency_key: str) -> Lease | None:
+        """The lease that an owner has under a key."""
+        return read(self._engine, lambda connection: _same(connection, owner, idempotency_key))
 
     def reserve(self, draft: Callable[[Sequence[Assignment]], Warm]) -> Warm:
         """Write a warm container before it is made."""
@@ -189,6 +191,14 @@ def _owner(connection: Connection) -> str:
     owner = secrets.token_hex(8)
     connection.execute(insert(_META).values(name="owner", value=owner))
     return owner
+
+
+def _same(connection: Connection, owner: str, idempotency_key: str) -> Lease | None:
+    if not idempotency_key:
+        return None
+    same = (_LEASE.c.owner == owner) & (_LEASE.c.idempotency_key == idempotency_key)
+    row = connection.execute(select(_LEASE).where(same)).mappings().first()
+    return None if row is None else from_row(row)
 
 
 def _row(connection: Connection, lease_id: str) -> RowMapping:

@@ -256,6 +256,30 @@ class FakeEngine:
         self.fault("images")
         return tuple(ImageView(held, tuple(names), 1) for held, names in self._images.items())
 
+    def commit(self, container: str, like: str, environment: Mapping[str, str]) -> ImageView:
+        """Make an image of a container."""
+        del like, environment
+        self.fault("commit")
+        with self._lock:
+            self._get(container)
+            made = f"sha256:{secrets.token_hex(32)}"
+            self._images[made] = ()
+            return ImageView(made, (), 1)
+
+    def pull(self, reference: str, timeout_s: float) -> ImageView:
+        """No registry has anything."""
+        del timeout_s
+        self.fault("pull")
+        raise EngineError(Code.IMAGE_MISSING, reference)
+
+    def remove_image(self, image: str) -> None:
+        """Remove an image that no container uses."""
+        self.fault("remove_image")
+        with self._lock:
+            if any(one.spec.image == image for one in self.all.values()):
+                raise EngineError(Code.ENGINE_FAILED, "the image is in use")
+            self._images.pop(image, None)
+
     def close(self) -> None:
         """Nothing to let go of."""
 

@@ -283,3 +283,30 @@ def test_what_is_not_there_cannot_be_used(bench: Bench, call: str):
     """Everything but removal needs the container to exist."""
     arguments = ("nobody", 1) if call == "logs" else ("nobody",)
     assert code_of(getattr(bench.engine, call), *arguments) is Code.ENGINE_FAILED
+
+
+def test_a_stopped_containers_disk_becomes_an_image(bench: Bench):
+    """An image is made, found, listed, refused removal while in use, and removed."""
+    engine = bench.engine
+    container = bench.running()
+    engine.stop(container, 0)
+    made = engine.commit(container, bench.image, {"COLOUR": "blue"})
+    try:
+        assert made.id != bench.image
+        assert engine.image(made.id) is not None
+        assert made.id in {one.id for one in engine.images()}
+        user, _ = bench.create(bench.lease(image=made.id))
+        assert {one.id for one in engine.containers(bench.owner)} == {container, user}
+        assert code_of(engine.remove_image, made.id) is Code.ENGINE_FAILED
+        engine.remove(user)
+        engine.remove(container)
+    finally:
+        for _ in range(2):
+            engine.remove_image(made.id)
+    assert engine.image(made.id) is None
+
+
+def test_an_image_that_no_registry_has_is_missing(bench: Bench):
+    """Pulling what nobody serves says so."""
+    nowhere = f"127.0.0.1:9/nothing@sha256:{'0' * 64}"
+    assert code_of(bench.engine.pull, nowhere, 10) is Code.IMAGE_MISSING

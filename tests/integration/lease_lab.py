@@ -1,12 +1,14 @@
 """A small internet beside the host: a network namespace with listeners that leases try to reach."""
 
 import contextlib
+import fcntl
 import secrets
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 METADATA = "169.254.169.254"
 PUBLIC = "198.18.7.7"  # RFC 2544: benchmarks; nobody's, and not private either
@@ -31,7 +33,15 @@ class Internet:
 
 @contextlib.contextmanager
 def internet() -> Iterator[Internet]:
-    """Make it, answering; and take it away again."""
+    """Make it, and take it away again; one at a time on a machine, because it takes addresses."""
+    with Path("/run/compute-lease-lab.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _made() as made:
+            yield made
+
+
+@contextlib.contextmanager
+def _made() -> Iterator[Internet]:
     name = f"lab{secrets.token_hex(3)}"
     outer, inner = f"{name}o", f"{name}i"
     run("ip", "netns", "add", name)

@@ -14,9 +14,17 @@ from docker.types import DeviceRequest, LogConfig, Ulimit
 from docker.types import Mount as DockerMount
 from docker.utils import kwargs_from_env
 
-from compute.adapters.engine.faults import engine_call, missing_is_fine, translated
+from compute.adapters.engine.faults import engine_call, missing_is_fine, scrub, translated
 from compute.adapters.engine.pipe import AttachedPipe
-from compute.domain.container import LEASE, MANAGED, OWNER, ContainerSpec, ContainerState, Limits
+from compute.domain.container import (
+    LEASE,
+    LEASE_LABELS,
+    MANAGED,
+    OWNER,
+    ContainerSpec,
+    ContainerState,
+    Limits,
+)
 from compute.errors import Code, EngineError
 from compute.ports.engine import (
     ContainerView,
@@ -155,7 +163,7 @@ class DockerEngine:
         except NotFound:
             return None
         labels = told["Config"]["Labels"] or {}
-        if LEASE not in labels:
+        if not labels.get(LEASE):
             return None
         state = ContainerState(told["State"]["Status"])
         return ContainerView(
@@ -181,6 +189,7 @@ class DockerEngine:
                 image=row["ImageID"],
             )
             for row in rows
+            if row["Labels"][LEASE]  # inherited from an image, and emptied there
         )
 
     @engine_call
@@ -255,13 +264,7 @@ class DockerEngine:
             told = self._api.inspect_image(reference)
         except ImageNotFound:
             return None
-        return ImageView(
-            id=told["Id"],
-            references=(*(told["RepoTags"] or ()), *(told["RepoDigests"] or ())),
-            size_mib=told["Size"] // MIB,
-            created_at=datetime.fromisoformat(told["Created"]).timestamp(),
-            labels=told["Config"].get("Labels") or {},
-        )
+        return _image(told)
 
     @engine_call
     def images(self) -> tuple[ImageView, ...]:
@@ -276,6 +279,44 @@ class DockerEngine:
             )
             for row in self._api.images()
         )
+
+    @engine_call
+    def commit(self, container: str, like: str, environment: Mapping[str, str]) -> ImageView:
+        """Make an image of a stopped container's disk."""
+        base = self._api.inspect_image(like)["Config"]
+        variables = {**_variables(base), **environment}
+        config = {
+            "Entrypoint": base.get("Entrypoint"),
+            "Cmd": base.get("Cmd") or [],
+            "User": base.get("User") or "",
+            "WorkingDir": base.get("WorkingDir") or "",
+            "Env": [f"{name}={value}" for name, value in variables.items()],
+            # The container's own labels would be taken over: what says whose lease it is must not.
+            "Labels": {**dict.fromkeys(LEASE_LABELS, ""), **(base.get("Labels") or {})},
+        }
+        made = self._api.commit(container, conf=config)
+        return _image(self._api.inspect_image(made["Id"]))
+
+    @engine_call
+    def pull(self, reference: str, timeout_s: float) -> ImageView:
+        """Fetch an image by digest."""
+        until = time.monotonic() + timeout_s
+        try:
+            events = self._api.pull(reference, stream=True, decode=True)
+        except APIError as error:
+            raise EngineError(Code.IMAGE_MISSING, scrub(str(error.explanation))) from error
+        for event in events:
+            if "error" in event:
+                raise EngineError(Code.IMAGE_MISSING, scrub(str(event["error"])))
+            if time.monotonic() > until:
+                raise EngineError(Code.IMAGE_MISSING, f"not pulled within {timeout_s:.0f} s")
+        return _image(self._api.inspect_image(reference))
+
+    @engine_call
+    def remove_image(self, image: str) -> None:
+        """Remove an image that no container uses."""
+        with missing_is_fine():
+            self._api.remove_image(image)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -332,6 +373,23 @@ class DockerEngine:
 
     def _network_names(self, owner: str | None) -> tuple[str, ...]:
         return tuple(row["Name"] for row in self._api.networks(filters={"label": _labels(owner)}))
+
+
+def _image(told: Mapping[str, Any]) -> ImageView:
+    config = told.get("Config") or {}
+    return ImageView(
+        id=told["Id"],
+        references=(*(told["RepoTags"] or ()), *(told["RepoDigests"] or ())),
+        size_mib=told["Size"] // MIB,
+        created_at=datetime.fromisoformat(told["Created"]).timestamp(),
+        labels=config.get("Labels") or {},
+        environment=_variables(config),
+    )
+
+
+def _variables(config: Mapping[str, Any]) -> dict[str, str]:
+    pairs = (row.partition("=") for row in config.get("Env") or ())
+    return {name: value for name, _, value in pairs}
 
 
 def _labels(owner: str | None) -> list[str]:
