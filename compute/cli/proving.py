@@ -13,7 +13,7 @@ from compute.probes.rental import ProbePlan, RentalProbe
 from compute.probes.report import Outcome, ProbeReport
 from compute.protocol.address import Peer
 from compute.protocol.dendrite import Dendrite
-from compute.validator.outcomes import PASSED, Judgement, failed, judge
+from compute.validator.outcomes import PASSED, Judgement, failed, judge, judge_refusal
 from compute.validator.probing import ProbeVerdict
 
 DETAIL = 300
@@ -93,5 +93,5 @@ def _judgement(report: ProbeReport) -> Judgement:
         return failed(reason, detail)
     unclear = report.first(Outcome.INCONCLUSIVE)
     if unclear is not None:
-        return failed(Reason.OUR_FAULT, f"{unclear.name}: {unclear.reason}"[:DETAIL])
+        return judge_refusal(Code.of(unclear.code), f"{unclear.name}: {unclear.reason}"[:DETAIL])
     return PASSED

@@ -81,6 +81,18 @@ class MinerBook:
                 return check
         return None
 
+    def busy_run(self, kind: EvidenceKind, start: int) -> int:
+        """How often a miner has said that it is busy since its last conclusive check of a kind."""
+        run = 0
+        for check in reversed(self.checks):
+            if check.block <= start:
+                break
+            if check.kind is kind:
+                if check.outcome is not Outcome.INCONCLUSIVE:
+                    break
+                run += check.reason is Reason.BUSY
+        return run
+
     def claim(self, start: int) -> Claim | None:
         """The newest conclusive claim after block `start`."""
         return _newest(self.claims, start)

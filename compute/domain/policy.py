@@ -35,6 +35,7 @@ class WindowPolicy(Value):
         blocks: older records change nothing.
         specs_age: a claim older than this is no claim.
         proof_age: a proof older than this verifies no capacity.
+        probe_age: a passed rental probe older than this is none; None for the whole window.
         cooldown: how long a failed opening pays nothing, whatever follows it.
         half_life: age at which a check counts half in the reliability.
     """
@@ -42,13 +43,17 @@ class WindowPolicy(Value):
     blocks: Blocks
     specs_age: Blocks
     proof_age: Blocks
+    probe_age: Blocks | None = None
     cooldown: Blocks
     half_life: Blocks
 
     @model_validator(mode="after")
     def _inside(self) -> "WindowPolicy":
-        if max(self.specs_age, self.proof_age, self.cooldown) > self.blocks:
-            raise ValueError("specs_age, proof_age and cooldown must lie inside the window")
+        ages = (self.specs_age, self.proof_age, self.probe_age or 1, self.cooldown)
+        if max(ages) > self.blocks:
+            raise ValueError(
+                "specs_age, proof_age, probe_age and cooldown must lie inside the window"
+            )
         return self
 
 
@@ -84,12 +89,15 @@ class RentalPolicy(Value):
 
     Attributes:
         probe_failed: while the latest conclusive probe failed.
-        probe_missing: while no probe was conclusive yet.
+        probe_missing: while no probe was conclusive yet, or the last one that passed is too old.
+        probe_busy: a miner that said so many times in a row that it is busy has failed its probes:
+            the share that is kept for them can be taken by others, but not for ever.
         rental_down: while the latest ping of a rental failed.
     """
 
     probe_failed: Ppm = 0
     probe_missing: Ppm = PPM
+    probe_busy: Annotated[int, Field(ge=1, le=1000)] = 3
     rental_down: Ppm = 0
 
 

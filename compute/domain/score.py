@@ -338,20 +338,25 @@ class _Judge:
         )
 
     def _rental(self, book: MinerBook) -> tuple[Term, Term]:
-        policy = self.policy.rental
-        probe = book.latest(EvidenceKind.PROBE, self.start)
+        policy, first = self.policy.rental, self._probe(book)
         ping = book.latest(EvidenceKind.PING, self.start)
-        if probe is None:
-            first = Term("probe", policy.probe_missing, "no rental probe yet")
-        elif probe.outcome is Outcome.FAILED:
-            first = Term(
-                "probe", policy.probe_failed, f"the last rental probe failed: {probe.reason}"
-            )
-        else:
-            first = Term("probe", PPM, "the last rental probe passed")
         if ping is not None and ping.outcome is Outcome.FAILED:
             return first, Term("rental", policy.rental_down, "a rental is unreachable")
         return first, Term("rental", PPM, "no rental is down")
+
+    def _probe(self, book: MinerBook) -> Term:
+        policy, window = self.policy.rental, self.policy.window
+        probe = book.latest(EvidenceKind.PROBE, self.start)
+        if probe is not None and probe.outcome is Outcome.FAILED:
+            why = f"the last rental probe failed: {probe.reason}"
+            return Term("probe", policy.probe_failed, why)
+        if (busy := book.busy_run(EvidenceKind.PROBE, self.start)) >= policy.probe_busy:
+            return Term("probe", policy.probe_failed, f"busy at the last {busy} rental probes")
+        if probe is None:
+            return Term("probe", policy.probe_missing, "no rental probe yet")
+        if probe.block <= self.now - (window.probe_age or window.blocks):
+            return Term("probe", policy.probe_missing, "its last rental probe is too old")
+        return Term("probe", PPM, "the last rental probe passed")
 
     def _penalties(self, book: MinerBook) -> tuple[Term, ...]:
         active = sorted(

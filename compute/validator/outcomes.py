@@ -33,6 +33,15 @@ _SAID = {
 }
 # What the machine under us lacks: the only system errors that no answer of a miner's can cause.
 _OUR_LACK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
+# What a miner says of who probes it. To turn a probe away is a failure of the miner's: a renter
+# would be turned away. What passes by itself, or comes from a clock of ours, counts in a row only.
+_SAID_OF_US = {
+    Code.DENIED: Reason.REFUSED,
+    Code.NOT_REGISTERED: Reason.REFUSED,
+    Code.RATE_LIMITED: Reason.BUSY,
+    Code.STALE: Reason.BUSY,
+    Code.REPLAYED: Reason.BUSY,
+}
 DETAIL = 300
 log = logs.get("outcomes")
 
@@ -76,6 +85,11 @@ def judge_answer(error: Exception) -> Judgement:
         return failed(Reason.OUR_FAULT, type(error).__name__)
     log.warning("answer_broke_a_check", exc_info=error)
     return failed(Reason.MALFORMED, f"its answer cannot be worked with: {type(error).__name__}")
+
+
+def judge_refusal(code: Code, detail: str = "") -> Judgement:
+    """The outcome of a rental probe that learnt nothing, by the code that ended it."""
+    return failed(_SAID_OF_US.get(code, Reason.OUR_FAULT), detail)
 
 
 def failed(reason: Reason, detail: str = "") -> Judgement:

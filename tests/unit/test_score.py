@@ -246,6 +246,30 @@ def test_failed_probe_stands_until_a_clean_pass():
     assert of(log.board("m")).score > 0
 
 
+def test_passed_probe_does_not_count_for_ever():
+    """A miner that cannot be probed any more falls back to what an unprobed one is paid."""
+    policy = load_policy("production")
+    old = NOW - (policy.window.probe_age or 0)
+    log = Log().proven("m", "a").probe("m", PASSED, old)
+    term = of(log.board("m", policy=policy)).terms[3]
+    assert (term.name, term.ppm, term.why) == ("probe", 500_000, "its last rental probe is too old")
+    assert of(log.board("m", policy=policy, block=NOW - 1)).terms[3].ppm == PPM
+
+
+def test_probes_cannot_be_put_off_for_ever():
+    """Busy once or twice is nobody's fault; each time is a failure, until a probe passes."""
+    log = Log().proven("m", "a").probe("m", PASSED, NOW - 9)
+    full = of(log.board("m")).score
+    busy = (Outcome.INCONCLUSIVE, Reason.BUSY)
+    log.probe("m", busy, NOW - 8).probe("m", busy, NOW - 7)
+    log.probe("m", (Outcome.INCONCLUSIVE, Reason.OUR_FAULT), NOW - 6)
+    assert of(log.board("m")).score == full
+    log.probe("m", busy, NOW - 5)
+    assert of(log.board("m")).zero == "probe: busy at the last 3 rental probes"
+    log.probe("m", PASSED, NOW - 4)
+    assert of(log.board("m")).score == full
+
+
 def test_newcomer_ramps_up():
     """A newcomer's pay grows with each passed proof until the policy's number is reached."""
     policy = load_policy("production")

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from bittensor.sp_core import Keypair
 
+from compute.cli.proving import _judgement
 from compute.domain.evidence import EvidenceKind, Outcome, Reason
 from compute.domain.hardware import HardwareReport
 from compute.domain.measurement import ClaimedGpu, SpecsContent
 from compute.domain.metagraph import Metagraph
 from compute.domain.requirement import Capacity
 from compute.errors import Code, ComputeError, PeerError
+from compute.probes.report import Check, ProbeReport
+from compute.probes.report import Outcome as Finding
 from compute.protocol.address import Peer
 from compute.protocol.receipts import Receipt
 from compute.protocol.synapses import DiskEnforcement, SpecsReply, Terms
@@ -165,6 +168,24 @@ async def test_broken_item_stops_no_other():
     with pytest.raises(ComputeError):
         await each(range(6), failing, at_once=2)
     assert sorted(served) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("code", "judged"),
+    [
+        (Code.DENIED, (Outcome.FAILED, Reason.REFUSED)),
+        (Code.NOT_REGISTERED, (Outcome.FAILED, Reason.REFUSED)),
+        (Code.RATE_LIMITED, (Outcome.INCONCLUSIVE, Reason.BUSY)),
+        (Code.STALE, (Outcome.INCONCLUSIVE, Reason.BUSY)),
+        (Code.CHAIN_AWAY, (Outcome.INCONCLUSIVE, Reason.OUR_FAULT)),
+        (Code.STORAGE_FAILED, (Outcome.INCONCLUSIVE, Reason.OUR_FAULT)),
+    ],
+)
+def test_miner_that_turns_a_probe_away_has_failed_it(code: Code, judged: tuple[Outcome, Reason]):
+    """A refusal of the prober is the miner's failure, or counts in a row; our own faults do not."""
+    unclear = Check(name="allocate", outcome=Finding.INCONCLUSIVE, code=code.spec.slug, reason="x")
+    verdict = _judgement(ProbeReport(checks=(unclear,)))
+    assert (verdict.outcome, verdict.reason) == judged
 
 
 @pytest.mark.parametrize(
