@@ -223,7 +223,8 @@ async def _gone(run: _Run, renter: Renter, record: LeaseRecord, peer: Peer) -> N
     async with run.steps.step("gone") as note:
         reply = await _wait_over(renter, record)
         credentials = record.credentials
-        if credentials is not None and await _answers(credentials.host, credentials.port):
+        key = renter.book.keys(record.name).ssh.private
+        if credentials is not None and await asyncio.to_thread(_answers, credentials, key):
             raise ProbeError(Code.PROBE_TEARDOWN, f"port {credentials.port} still answers")
         if reply.teardown is None:
             raise ProbeError(Code.PROBE_TEARDOWN, "there is no signed proof of it")
@@ -244,18 +245,16 @@ async def _wait_over(renter: Renter, record: LeaseRecord) -> LeaseReply:
         await asyncio.sleep(_POLL_S)
 
 
-async def _answers(host: str, port: int) -> bool:
-    """Whether anything that speaks SSH is behind the port."""
+def _answers(credentials: Credentials, private: str) -> bool:
+    """Whether the lease's own container is still behind its port.
+
+    The port may be another lease's by now: only the lease's own host key counts.
+    """
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 3)
-    except (OSError, TimeoutError):
-        return False
-    try:
-        return bool(await asyncio.wait_for(reader.read(4), 3))
-    except (OSError, TimeoutError):
-        return False
-    finally:
-        writer.close()
+        SshSession(credentials, private, timeout_s=3).close()
+    except PeerError as error:
+        return error.code is Code.SSH_KEY_REFUSED  # it has greeted with the pinned host key
+    return True
 
 
 async def _give_back(run: _Run, renter: Renter) -> None:
