@@ -6,7 +6,7 @@ books that hold the same window answer the same, whatever else they hold.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -40,6 +40,7 @@ class Proof(NamedTuple):
     outcome: Outcome
     reason: Reason
     gpus: tuple[ProvenGpu, ...]
+    address: str
 
 
 class Claim(NamedTuple):
@@ -101,14 +102,39 @@ class MinerBook:
         """The newest conclusive proof after block `start`."""
         return _newest(self.proofs, start)
 
-    def held_since(self, start: int) -> dict[str, int]:
-        """GPU to the seq of the proof since which it was proven without a break."""
-        held: dict[str, int] = {}
+    def held_since(
+        self, start: int, gap: int, holds: Callable[[ProvenGpu], bool]
+    ) -> dict[str, int]:
+        """GPU of the newest proof to the seq of the proof since which it was proven.
+
+        Args:
+            start: block after which proofs are read.
+            gap: blocks between two proofs of a GPU that break no tenure: one failed round, ours or
+                its own, must not hand a GPU to whoever waited for it.
+            holds: whether a GPU as it was proven counts.
+        """
+        seen: dict[str, tuple[int, int]] = {}  # GPU to first seq and newest block
+        newest: set[str] = set()
         for proof in self.proofs:
             if proof.block > start and proof.outcome is not Outcome.INCONCLUSIVE:
-                proven = {gpu.gpu for gpu in proof.gpus if gpu.credit_ppm > 0}
-                held = {gpu: held.get(gpu, proof.seq) for gpu in proven}
-        return held
+                newest = {gpu.gpu for gpu in proof.gpus if holds(gpu)}
+                for gpu in newest:
+                    first, last = seen.get(gpu, (proof.seq, proof.block))
+                    kept = proof.block - last <= gap
+                    seen[gpu] = (first if kept else proof.seq, proof.block)
+        return {gpu: seen[gpu][0] for gpu in newest}
+
+    def placed(self, start: int, place_of: Callable[[str], str]) -> tuple[str, int] | None:
+        """Where the newest paying proof was made, and the seq since which all of them were there.
+
+        What is announced on chain now is not asked: anybody can announce any address.
+        """
+        place, since = "", 0
+        for proof in self.proofs:
+            if proof.block > start and any(gpu.credit_ppm > 0 for gpu in proof.gpus):
+                here = place_of(proof.address)
+                place, since = here, (since if here == place and since else proof.seq)
+        return (place, since) if place else None
 
 
 def _newest(items: "deque[_ItemT]", start: int) -> "_ItemT | None":
@@ -135,6 +161,12 @@ class Book:
     scores: dict[str, tuple[int, ScoresContent]] = field(default_factory=dict)
     weights: WeightsContent | None = None
     head: int = 0
+
+    @property
+    def hotkeys(self) -> frozenset[str]:
+        """Everybody about whom something is known, here or from another challenge."""
+        scored = (content.scores for _, content in self.scores.values())
+        return frozenset(self.miners).union(*scored)
 
     def miner(self, hotkey: str) -> MinerBook:
         """What is known of a miner; an empty book for a stranger."""
@@ -185,8 +217,10 @@ class Book:
             book.penalties[penalty.penalty] = Penalty(seq, block, penalty)
             return
         if record.kind is EvidenceKind.PROOF:
-            gpus = ProofContent.model_validate(record.content).gpus
-            book.proofs.append(Proof(seq, block, record.outcome, record.reason, gpus))
+            shown = ProofContent.model_validate(record.content)
+            book.proofs.append(
+                Proof(seq, block, record.outcome, record.reason, shown.gpus, shown.address)
+            )
         elif record.kind is EvidenceKind.SPECS:
             claim = SpecsContent.model_validate(record.content)
             book.claims.append(Claim(seq, block, record.outcome, record.reason, claim))

@@ -16,6 +16,7 @@ U16 = 65_535
 Ppm = Annotated[int, Field(ge=0, le=PPM)]
 Weight = Annotated[int, Field(ge=0, le=U16)]
 CPU = "cpu"  # the name under which a miner without GPUs proves its processor
+CPU_CLASS = "cpu-dev"  # the class that it is proven on: a pass says nothing about any GPU
 
 
 class ClaimedGpu(Value):

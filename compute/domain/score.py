@@ -17,6 +17,7 @@ from compute.domain.book import Book, MinerBook, Proof
 from compute.domain.evidence import EvidenceKind, Outcome, Reason
 from compute.domain.measurement import (
     CPU,
+    CPU_CLASS,
     PPM,
     ProvenGpu,
     Snapshot,
@@ -161,12 +162,15 @@ class _Judge:
         self.books = {n.hotkey: self.book.miner(n.hotkey) for n in self.snapshot.neurons}
         self.zero = {n.hotkey: self._barred(n) for n in self.snapshot.neurons}
         self.held = {
-            hotkey: self.books[hotkey].held_since(self.start)
+            hotkey: self.books[hotkey].held_since(
+                self.start, self.policy.window.proof_age, self._holds
+            )
             for hotkey, zero in self.zero.items()
             if not zero
         }
         self._rule_gpus()
         self._rule_addresses()
+        self._carry()
 
     # --- What bars a miner from any pay ------------------------------------------------------
 
@@ -221,6 +225,29 @@ class _Judge:
             self.rulings[what] = order[0]
         return set(order[:places])
 
+    def _holds(self, gpu: ProvenGpu) -> bool:
+        """Whether a proof gives a title to a GPU: only one of hardware that is paid for does."""
+        paid = self.policy.rates.get(gpu.gpu_class, 0) > 0
+        return gpu.credit_ppm > 0 and paid and (gpu.gpu == CPU or gpu.gpu_class != CPU_CLASS)
+
+    def _carry(self) -> None:
+        """Keep rulings whose holder was proven inside the window, though it may not be now.
+
+        Else a rival would only have to wait for one failed proof.
+        """
+        for what, holder in self._precedents().items():
+            if what not in self.rulings and what in self._titles(holder):
+                self.rulings[what] = holder
+
+    def _titles(self, hotkey: str) -> set[str]:
+        titles: set[str] = set()
+        for proof in self.books[hotkey].proofs if hotkey in self.books else ():
+            gpus = [gpu.gpu for gpu in proof.gpus if self._holds(gpu)]
+            if gpus and proof.block > self.start:
+                titles.update(contested("gpu", gpu) for gpu in gpus)
+                titles.add(contested("address", self._place(proof.address)))
+        return titles
+
     def _rule_gpus(self) -> None:
         claimants: dict[str, dict[str, int]] = {}
         for hotkey, held in self.held.items():
@@ -243,10 +270,10 @@ class _Judge:
             return
         tenants: dict[str, dict[str, int]] = {}
         for neuron in self.snapshot.neurons:
-            held = self.held.get(neuron.hotkey)
-            if held and neuron.address:
-                where = self._place(neuron.address)
-                tenants.setdefault(where, {})[neuron.hotkey] = min(held.values())
+            placed = self.books[neuron.hotkey].placed(self.start, self._place)
+            if self.held.get(neuron.hotkey) and placed:
+                where, since = placed
+                tenants.setdefault(where, {})[neuron.hotkey] = since
         for where, who in sorted(tenants.items()):
             if len(who) > places:
                 kept = self._rule(contested("address", where), who, places)
@@ -306,6 +333,7 @@ class _Judge:
             (not gpu.gpu_class or rate is None, "unknown GPU, explicit zero"),
             (gpu.gpu != CPU and gpu.gpu not in claimed, "no longer claimed"),
             (gpu.gpu == CPU and bool(claimed), "GPUs claimed, only the processor proven"),
+            (gpu.gpu != CPU and gpu.gpu_class == CPU_CLASS, "a processor under a GPU's name"),
             (gpu.gpu not in mine, "duplicate of another miner's GPU"),
             (not gpu.credit_ppm, f"not passed: {gpu.reason}"),
             (not rate, "this class is not paid"),

@@ -84,14 +84,15 @@ class Log:
         claimed = tuple(ClaimedGpu(uuid=g, model=model, memory_mib=81_559) for g in gpus)
         return self.write(EvidenceKind.SPECS, miner, SpecsContent(gpus=claimed), **more)
 
-    def proof(self, miner: str, *gpus: ProvenGpu, **more: Any) -> "Log":
-        """A proof of these GPUs, or of none."""
-        return self.write(EvidenceKind.PROOF, miner, ProofContent(gpus=gpus), **more)
+    def proof(self, miner: str, *gpus: ProvenGpu, address: str = "", **more: Any) -> "Log":
+        """A proof of these GPUs, or of none, made at an address."""
+        content = ProofContent(address=address, gpus=gpus)
+        return self.write(EvidenceKind.PROOF, miner, content, **more)
 
-    def proven(self, miner: str, *gpus: str, **more: Any) -> "Log":
+    def proven(self, miner: str, *gpus: str, address: str = "", **more: Any) -> "Log":
         """A claim and a passed proof of these GPUs."""
         proof = tuple(proven(g) for g in gpus)
-        return self.claim(miner, *gpus, **more).proof(miner, *proof, **more)
+        return self.claim(miner, *gpus, **more).proof(miner, *proof, address=address, **more)
 
     def probe(self, miner: str, outcome: tuple[Outcome, Reason], block: int = NOW - 5) -> "Log":
         """A rental probe."""

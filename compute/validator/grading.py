@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from compute.domain.evidence import Reason
-from compute.domain.measurement import CPU, PPM, ClaimedGpu, ProvenGpu
+from compute.domain.measurement import CPU, CPU_CLASS, PPM, ClaimedGpu, ProvenGpu
 from compute.proof.classes import ClassTable, GpuClass
 from compute.proof.grade import GradeReason, grade
 from compute.proof.result import ProofResult
 from compute.proof.sizes import MAX_GPUS
 
-CPU_CLASS = "cpu-dev"  # what a miner without GPUs proves; whether it is paid the policy says
 _REASONS = {
     GradeReason.PASSED: Reason.OK,
     GradeReason.FALSE_OPENING: Reason.OPENING_FAILED,
@@ -50,11 +49,16 @@ def plan(gpus: Sequence[ClaimedGpu], table: ClassTable) -> Plan:
         cpu = table.named(CPU_CLASS)
         return Plan((Assignment(CPU, cpu),) if cpu else ())
     once = {gpu.uuid: gpu for gpu in gpus}.values()  # one device is one device
-    known = [(gpu, table.of_model(gpu.model)) for gpu in once]
+    known = [(gpu, _hardware(table.of_model(gpu.model))) for gpu in once]
     return Plan(
         tuple(Assignment(gpu.uuid, found) for gpu, found in known if found)[:MAX_GPUS],
         tuple(gpu for gpu, found in known if found is None),
     )
+
+
+def _hardware(found: GpuClass | None) -> GpuClass | None:
+    """A class that a GPU can have: a processor must not pass under a GPU's name."""
+    return None if found is None or found.name == CPU_CLASS else found
 
 
 def worth(work: Sequence[Assignment], result: ProofResult) -> tuple[ProvenGpu, ...]:

@@ -229,11 +229,64 @@ def test_contested_gpu_of_any_name_is_ruled_on():
 
 def test_duplicate_address_pays_one():
     """Two miners behind one host are one too many for a policy of one per host."""
-    log = Log().proven("first", "a", block=NOW - 400).proven("first", "a").proven("second", "b")
-    board = log.board("second", "first", same_host=True)
+    log = Log().proven("first", "a", block=NOW - 400, address="10.0.0.1:8091")
+    log.proven("first", "a", address="10.0.0.1:8091")
+    log.proven("second", "b", address="10.0.0.1:8092")
+    board = log.board("second", "first")
     assert of(board, 0).zero.startswith("address:")
     assert of(board, 1).score > 0
+    log.proven("second", "b", address="10.0.0.2:8091", block=NOW - 1)
     assert all(m.score for m in log.board("second", "first").miners)
+
+
+def test_address_that_is_only_announced_is_nobodys():
+    """An old miner that announces a younger one's address takes nothing from it.
+
+    Nor does its seniority move with it: a tenure begins with the first proof made at an address.
+    """
+    log = Log().proven("squatter", "a", block=NOW - 800, address="10.6.6.6:8091")
+    log.proven("squatter", "a", block=NOW - 400, address="10.6.6.6:8091")
+    log.proven("victim", "b", block=NOW - 300, address="10.0.0.1:8091")
+    board = log.board("victim", "squatter", same_host=True)  # both announce 10.0.0.1 by now
+    assert all(miner.score for miner in board.miners)
+    log.proven("squatter", "a", block=NOW - 5, address="10.0.0.1:1")
+    board = log.board("victim", "squatter", same_host=True)
+    assert of(board, 0).score > 0
+    assert of(board, 1).zero.startswith("address:")
+
+
+@pytest.mark.parametrize("policy", [POLICY, load_policy("dev"), load_policy("production")])
+def test_processor_gives_no_title_to_a_gpu(policy: Policy):
+    """A proof on a processor or an unpaid class, however old, takes no GPU from who proves it."""
+    log = Log().claim("squatter", "a").proof("squatter", proven("a", "cpu-dev"), block=NOW - 600)
+    log.proven("victim", "a").claim("squatter", "a")
+    board = log.board("victim", "squatter", policy=policy)
+    assert board.rulings == {}
+    assert of(board, 0).score > 0
+    assert of(board, 1).score == 0
+
+
+def test_failed_round_hands_no_gpu_to_whoever_waited_for_it():
+    """One failed proof breaks no tenure, and a ruling stands while its holder is away."""
+    log = Log().proven("owner", "a", block=NOW - 800)
+    log.proof("owner", outcome=failing(Reason.UNREACHABLE), block=NOW - 500)
+    log.proven("rival", "a", block=NOW - 400).proven("owner", "a", block=NOW - 200)
+    log.proven("rival", "a", block=NOW - 150)
+    board = log.board("owner", "rival")
+    assert board.rulings == {"gpu:a": "owner"}
+    content = WeightsContent(
+        snapshot=snapshot("owner", "rival"),
+        upto=len(log.records),
+        policy="test",
+        policy_sha256="0" * 64,
+        vector_sha256=board.sha256,
+        rulings=dict(board.rulings),
+    )
+    log.write(EvidenceKind.WEIGHTS, "", content)
+    log.proof("owner", outcome=failing(Reason.UNREACHABLE), block=NOW - 1)
+    board = log.board("owner", "rival")
+    assert of(board, 1).score > 0
+    assert board.rulings == {"gpu:a": "owner"}
 
 
 def test_failed_probe_stands_until_a_clean_pass():

@@ -199,13 +199,18 @@ def test_large_class_is_split_anew_each_round():
 
 
 def test_claim_is_planned_by_device():
-    """A device claimed twice is one device; an unknown model is set apart; none is a processor."""
+    """A device claimed twice is one device; an unknown model is set apart; none is a processor.
+
+    And no processor passes for a GPU.
+    """
     table = known_classes()
     twice = [ClaimedGpu(uuid="a", model=H100, memory_mib=1)] * 2
     assert [a.gpu for a in plan(twice, table).work] == ["a"]
     odd = plan([ClaimedGpu(uuid="x", model="Voodoo 2", memory_mib=12)], table)
     assert (odd.work, len(odd.unknown)) == ((), 1)
     assert [a.gpu_class.name for a in plan([], table).work] == ["cpu-dev"]
+    disguised = plan([ClaimedGpu(uuid="GPU-v", model="cpu-dev", memory_mib=81_559)], table)
+    assert (disguised.work, len(disguised.unknown)) == ((), 1)
 
 
 # --- Processes -----------------------------------------------------------------------------------
