@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from compute.settings.common import Settings
+from compute.settings.common import Names, Settings
 
 Blocks = Annotated[int, Field(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -17,6 +17,7 @@ class CadenceSettings(Settings):
     proofs: Blocks = Field(360, description="blocks between rounds of proofs")
     probes: Blocks = Field(720, description="blocks between rounds of rental probes")
     pings: Blocks = Field(5, description="blocks between pings of rentals")
+    scores: Blocks = Field(60, description="blocks between looks at other challenges' scores")
     offers: Blocks = Field(10, description="blocks between looks at what miners offer to tenants")
     jitter: Annotated[int, Field(ge=0, le=100_000)] = Field(
         10, description="blocks by which a round's start may vary, so that it cannot be foreseen"
@@ -43,7 +44,7 @@ class BoundSettings(Settings):
         128, description="miners asked for specs at once"
     )
     sessions: Annotated[int, Field(ge=1, le=4096)] = Field(
-        64, description="proof sessions in one slot; a class with more is split at random"
+        64, description="proof sessions in one slot; more miners are split at random"
     )
     openings: Annotated[int, Field(ge=1, le=256)] = Field(
         16, description="proofs whose openings are held in memory at once"
@@ -70,6 +71,9 @@ class ValidationSettings(Settings):
     )
     version_key: Annotated[int, Field(ge=0, le=2**63 - 1)] = Field(
         0, description="version key sent with weights"
+    )
+    challenges: Names = Field(
+        (), description="other challenges of the subnet and where they answer, as name=URL"
     )
     private_webhooks: bool = Field(
         False,  # noqa: FBT003

@@ -1,4 +1,4 @@
-"""The round of proofs: slot after slot, all GPUs of a class at once across the subnet."""
+"""The round of proofs: all GPUs of the subnet at once."""
 
 import asyncio
 import random

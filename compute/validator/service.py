@@ -19,6 +19,7 @@ from compute.storage.evidence_rounds import RoundStore
 from compute.storage.evidence_weights import WeightsStore
 from compute.telemetry import logs
 from compute.validator.chainview import ChainView
+from compute.validator.challenges import ScoreSource, ScoresRound, sources_of
 from compute.validator.crowd import Exclusion
 from compute.validator.observing import Desk
 from compute.validator.pool import CheckPool
@@ -53,6 +54,7 @@ class ValidatorParts:
         probe: rents from miners as a renter would; None leaves rental probes out.
         pool: checks proofs; None makes one of processes.
         renting: whether tenants rent through this validator.
+        challenges: others of the subnet beside those that the settings name.
     """
 
     chain: Chain
@@ -66,6 +68,7 @@ class ValidatorParts:
     probe: RentalProbe | None = None
     pool: Executor | None = None
     renting: bool = False
+    challenges: tuple[ScoreSource, ...] = ()
 
 
 class ValidatorService:
@@ -167,6 +170,10 @@ class ValidatorService:
             published=self.shelf.put,
             scored=self.on_scored,
         )
+        challenges = (*parts.challenges, *sources_of(settings.challenges))
+        if challenges:
+            others = self._about(ScoresRound(desk, challenges), settings.cadence.scores)
+            jobs.append(("scores", others.run()))
         jobs += self._renting_jobs(desk)
         return [*jobs, ("weights", paying.run()), ("retention", self._retain())]
 

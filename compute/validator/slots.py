@@ -1,8 +1,9 @@
 """Which miners are challenged together.
 
-All GPUs of a class run in one slot across all miners, so that one physical GPU cannot serve two
-claims. A node with GPUs of several classes ties those classes together. Where a slot would be
-larger than is carried at once, its miners are split at random, anew each round.
+All GPUs of the subnet run in one slot, whatever their classes, so that one physical GPU cannot serve
+two claims: a fast GPU could else prove itself under each slower class in turn. Only where there are
+more miners than are carried at once are they split, at random and anew each round: of `k` slots, two
+claims on one GPU meet in one round out of `k`, and neither knows which.
 """
 
 import random
@@ -30,25 +31,14 @@ class Candidate:
 def slots_of(
     candidates: Iterable[Candidate], most: int, chance: random.Random
 ) -> list[list[Candidate]]:
-    """Cut candidates into slots: by connected classes, then at random where there are too many."""
-    group_of: dict[str, str] = {}
+    """Cut candidates into as few slots as carry them, of equal size, at random.
 
-    def root(name: str) -> str:
-        while group_of.setdefault(name, name) != name:
-            name = group_of[name]
-        return name
-
+    Args:
+        candidates: those without work are left out.
+        most: members of one slot.
+        chance: draws who is with whom.
+    """
     members = [each for each in candidates if each.work]
-    for each in members:
-        first = root(each.work[0].gpu_class.name)
-        for assignment in each.work[1:]:
-            group_of[root(assignment.gpu_class.name)] = first
-    groups: dict[str, list[Candidate]] = {}
-    for each in members:
-        groups.setdefault(root(each.work[0].gpu_class.name), []).append(each)
-    slots: list[list[Candidate]] = []
-    for name in sorted(groups):
-        group = groups[name]
-        chance.shuffle(group)
-        slots += [group[start : start + most] for start in range(0, len(group), most)]
-    return slots
+    chance.shuffle(members)
+    slots = -(-len(members) // most)
+    return [members[start::slots] for start in range(slots)]

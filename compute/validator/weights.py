@@ -6,7 +6,7 @@ never has two, however often the validator is killed in between.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from compute.domain import publication, score
@@ -129,7 +129,7 @@ class Paymaster:
         await self._renew_penalties(metagraph.block)
         await tools.recorder.sync()
         book = tools.recorder.book
-        taken = snapshot_of(metagraph, tools.key.ss58_address, epoch_block, set(book.miners))
+        taken = snapshot_of(metagraph, tools.key.ss58_address, epoch_block, book.hotkeys)
         board, upto = score.score(book, taken, tools.policy), book.head
         content = WeightsContent(
             snapshot=taken,
@@ -178,7 +178,7 @@ class Paymaster:
 
 
 def snapshot_of(
-    metagraph: Metagraph, own_hotkey: str, epoch_block: int, known: set[str]
+    metagraph: Metagraph, own_hotkey: str, epoch_block: int, known: Container[str]
 ) -> Snapshot:
     """What scoring needs of the chain: neurons that serve or have evidence, but ourselves."""
     return Snapshot(

@@ -102,7 +102,9 @@ def publish(
 class Paying:
     """A sender on a chain whose blocks pass when the test says so."""
 
-    def __init__(self, host: DevHost, engine: Engine) -> None:
+    def __init__(self, host: DevHost, engine: Engine, params: SubnetParams | None = None) -> None:
+        if params is not None:
+            host.provision.set_params(host.netuid, params)
         self.host = host
         self.validator = host.registered("//Validator", stake=10_000)
         host.registered("//Miner")
@@ -146,6 +148,36 @@ async def test_confirmed_once_an_epoch(host: DevHost, engine: Engine) -> None:
     host.advance(TEMPO)
     await paying.steps(3)
     assert paying.chain.taken == 2
+    await paying.chain.close()
+
+
+async def test_commit_reveal_is_confirmed_alike(host: DevHost, engine: Engine) -> None:
+    """Where the subnet wants sealed weights, the commit counts as the epoch's one inclusion."""
+    params = SubnetParams(
+        tempo=TEMPO, weights_rate_limit=5, serving_rate_limit=0, commit_reveal=True
+    )
+    paying = Paying(host, engine, params)
+    states = await paying.steps(20)
+    assert states[-1] is SubmissionState.CONFIRMED
+    assert paying.chain.taken == 1
+    await paying.chain.close()
+
+
+async def test_missing_metagraph_stops_nothing_for_good(host: DevHost, engine: Engine) -> None:
+    """While the chain has no such subnet nothing is sent; when it is back, weights go out."""
+    paying = Paying(host, engine)
+    whole, missing = paying.chain.chain.metagraph, ChainError(Code.SUBNET_MISSING, "gone")
+
+    async def gone() -> None:
+        raise missing
+
+    paying.chain.chain.metagraph = gone  # type: ignore[method-assign,assignment]
+    assert not await paying.view.look(fresh=True)
+    assert paying.view.away
+    with pytest.raises(ChainError):
+        _ = paying.view.metagraph
+    paying.chain.chain.metagraph = whole  # type: ignore[method-assign]
+    assert (await paying.steps(20))[-1] is SubmissionState.CONFIRMED
     await paying.chain.close()
 
 
