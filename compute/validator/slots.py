@@ -1,9 +1,9 @@
 """Which miners are challenged together.
 
-All GPUs of the subnet run in one slot, whatever their classes, so that one physical GPU cannot serve
-two claims: a fast GPU could else prove itself under each slower class in turn. Only where there are
-more miners than are carried at once are they split, at random and anew each round: of `k` slots, two
-claims on one GPU meet in one round out of `k`, and neither knows which.
+All GPUs of the subnet run in one slot, whatever their classes, so that one physical GPU cannot
+serve two claims: a fast GPU could else prove itself under each slower class in turn. Only where
+there are more miners than are carried at once are they split, at random and anew each round: of `k`
+slots, two claims on one GPU meet in one round out of `k`, and neither knows which.
 """
 
 import random

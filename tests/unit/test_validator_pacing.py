@@ -17,7 +17,7 @@ from compute.validator.slots import Candidate, slots_of
 from compute.validator.targets import Target
 from compute.validator.transport import PacedChannel, StartGate
 
-H100, L4 = "NVIDIA H100 80GB HBM3", "NVIDIA L4"
+H100 = "NVIDIA H100 80GB HBM3"
 
 
 class Clock:
@@ -179,17 +179,19 @@ def names(slots: list[list[Candidate]]) -> list[set[str]]:
     return [{member.target.hotkey for member in slot} for slot in slots]
 
 
-def test_class_is_challenged_in_one_slot():
-    """All miners of a class are together; a mixed node ties its classes into one slot."""
+def test_all_classes_are_challenged_in_one_slot():
+    """One GPU cannot prove itself as one class and then as another: all prove at the same time."""
     chance = random.Random(1)  # noqa: S311
-    plain = [candidate("h", H100), candidate("l", L4), candidate("k", H100, H100)]
-    assert names(slots_of(plain, 64, chance)) == [{"h", "k"}, {"l"}]
-    mixed = candidate("mixed", H100, L4)
-    assert names(slots_of([*plain, mixed], 64, chance)) == [{"h", "k", "l", "mixed"}]
+    models = {each.name: each.models[0] for each in known_classes().classes}
+    claims = [candidate(name, model) for name, model in models.items() if name != "cpu-dev"]
+    idle = candidate("idle", "Voodoo 2")
+    assert len(claims) > 10
+    assert names(slots_of([*claims, idle], 64, chance)) == [{c.target.hotkey for c in claims}]
+    assert slots_of([idle], 64, chance) == []
 
 
-def test_large_class_is_split_anew_each_round():
-    """Nobody can foresee with whom he is challenged when a class is larger than a slot."""
+def test_large_subnet_is_split_anew_each_round():
+    """Nobody can foresee with whom he is challenged when there are more than one slot carries."""
     crowd = [candidate(f"m{i}", H100) for i in range(30)]
     chance = random.Random(1)  # noqa: S311
     rounds = [names(slots_of(crowd, 10, chance)) for _ in range(2)]
