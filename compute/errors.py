@@ -365,6 +365,20 @@ class Code(Enum):
         500,
         82,
     )
+    EVIDENCE_BROKEN = ErrorSpec(
+        "evidence_broken",
+        "the evidence does not hold together",
+        "the detail names the first record that was changed; ask for the file again",
+        422,
+        83,
+    )
+    REPLAY_DIFFERS = ErrorSpec(
+        "replay_differs",
+        "the evidence does not give the published weights",
+        "do not trust this validator's weights",
+        422,
+        84,
+    )
     PROBE_FAILED = ErrorSpec(
         "probe_failed", "a check failed", "the table says which and what to do", 500, 90
     )

@@ -1,5 +1,6 @@
 """The `compute` command: its verbs, and errors turned into one line and an exit code."""
 
+import contextlib
 import os
 import sys
 from typing import Annotated, ClassVar
@@ -69,6 +70,23 @@ class Verbs(VerbGroup):
             OPERATING,
         ),
         "miner": Verb("compute.cli.miner", "Look after the miner on this machine.", OPERATING),
+        "validator": Verb(
+            "compute.cli.validator",
+            "Look into the validator whose state folder is here.",
+            OPERATING,
+        ),
+        "miners": Verb(
+            "compute.cli.validator.miners",
+            "List the miners as they were measured: claims, proofs, probes, and how long ago.",
+            OPERATING,
+        ),
+        "scores": Verb(
+            "compute.cli.validator.scores",
+            "Show who earns what by the newest evidence, and why the others do not.",
+            OPERATING,
+        ),
+        "score": Verb("compute.cli.validator.score", "Explain scores.", OPERATING),
+        "weights": Verb("compute.cli.validator.weights", "Show and recompute weights.", OPERATING),
         "receipts": Verb(
             "compute.cli.receipts",
             "List what miners have signed about your leases, and whether it holds.",
@@ -167,8 +185,12 @@ def main(argv: list[str] | None = None) -> None:
         hint = "see 'compute --help', or --help after the verb"
         start.output.error(ComputeError(Code.USAGE, str(error).rstrip("."), hint=hint), start.trace)
         code = Code.USAGE.spec.exit_code
-    except BrokenPipeError:  # the reader has seen enough; nothing may be flushed at the exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _hush()
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _hush()
     except Exception as error:
         if os.environ.get("COMPUTE_DEBUG"):
             raise
@@ -180,6 +202,13 @@ def main(argv: list[str] | None = None) -> None:
         start.output.error(unforeseen, start.trace)
         code = Code.INTERNAL.spec.exit_code
     sys.exit(code)
+
+
+def _hush() -> None:
+    """The reader has seen enough: nothing may be written any more, at the exit neither."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - open until the end
+    with contextlib.suppress(OSError):
+        os.dup2(sys.stdout.fileno(), 1)
 
 
 def _head(arguments: list[str]) -> list[str]:

@@ -14,9 +14,15 @@ class Verbs(VerbGroup):
 
     verbs: ClassVar = {
         "status": Verb("compute.cli.miner.status", "Show how the miner on this machine is."),
-        "leases": Verb("compute.cli.miner.leases", "List the miner's leases, or show one."),
+        "leases": Verb(
+            "compute.cli.miner.leases",
+            "List the miner's leases, or show one with everything that happened to it.",
+        ),
         "drain": Verb("compute.cli.miner.drain", "Take no new rentals."),
-        "images": Verb("compute.cli.miner.images", "List the images that the miner has made."),
+        "images": Verb(
+            "compute.cli.miner.images",
+            "List the images that the miner has made, and who uses them.",
+        ),
         "prune": Verb("compute.cli.miner.prune", "Remove images that nothing uses."),
     }
 

@@ -128,3 +128,10 @@ def newest(engine: Engine, kind: EvidenceKind) -> Record | None:
     )
     line = read(engine, lambda connection: connection.scalar(query))
     return from_line(line) if line else None
+
+
+def newest_of_all(engine: Engine) -> Record | None:
+    """The newest record."""
+    query = select(evidence.c.line).order_by(evidence.c.seq.desc()).limit(1)
+    line = read(engine, lambda connection: connection.scalar(query))
+    return from_line(line) if line else None
