@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -253,15 +254,24 @@ def test_a_lease_over_its_disk_is_ended(build: Build, engine: FakeEngine, tmp_pa
     assert engine.all == {}
 
 
-def test_a_started_miner_watches_where_it_promised_to(build: Build, tmp_path: Path):
-    """The watch runs where sizes are held by looking, and nowhere else."""
-    for enforcement in (DiskEnforcement.WATCH, DiskEnforcement.NONE):
-        service = build(state=tmp_path / enforcement)
-        with_port(service, disks=PlainDisks(enforcement, tmp_path))
+def test_a_miner_promises_to_watch_where_it_can(
+    build: Build, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Only a miner that can read containers' layers offers to hold sizes by looking, and looks."""
+    here = replace(engine.info(), local=True, root=str(tmp_path), storage_driver="overlay2")
+    monkeypatch.setattr(engine, "info", lambda: here)
+    asked = {"disk": "watch", "firewall": "off"}
+    assert refusal(lambda: build(**asked)) is Code.HOST_UNFIT
+    (tmp_path / "overlay2").mkdir()
+    for disk in ("watch", "none"):
+        service = build(state=tmp_path / disk, firewall="off", disk=disk)
         service.start()
-        running = {thread.name for thread in threading.enumerate()}
+        running = [one for one in threading.enumerate() if one.name.endswith("-disks")]
         service.stop(1)
-        assert ("lease-disks" in running) == (enforcement is DiskEnforcement.WATCH)
+        assert service.host.disks.enforcement.value == disk
+        assert bool(running) == (disk == "watch")
+        for one in running:
+            one.join(20)
 
 
 def test_a_deep_tree_hides_nothing(tmp_path: Path):
