@@ -79,8 +79,9 @@ def judge_answer(error: Exception) -> Judgement:
     """
     if isinstance(error, ComputeError | TimeoutError | BrokenExecutor):
         return judge(error)
-    if isinstance(error, MemoryError):
-        return failed(Reason.OUR_FAULT, "out of memory")
+    if isinstance(error, MemoryError | NameError | ImportError | AssertionError):
+        log.error("our_own_fault", exc_info=error)  # a lack or a defect that no answer can cause
+        return failed(Reason.OUR_FAULT, type(error).__name__)
     if isinstance(error, OSError) and error.errno in _OUR_LACK:
         return failed(Reason.OUR_FAULT, type(error).__name__)
     log.warning("answer_broke_a_check", exc_info=error)

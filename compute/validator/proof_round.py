@@ -13,8 +13,10 @@ from compute.domain.evidence import EvidenceKind, Observation, Outcome, Reason
 from compute.domain.hardware import Value
 from compute.domain.measurement import CPU, ProofContent, ProvenGpu
 from compute.proof import result as proof
-from compute.proof.channel import judge_in, run_verifier
+from compute.proof.channel import Judge, judge_in, run_verifier
 from compute.proof.classes import ClassTable
+from compute.proof.opening import OpeningCheck
+from compute.proof.result import Verdict
 from compute.proof.slot import Entropy, Slot, SlotTables
 from compute.proof.verifier import GpuPlan, Limits, SessionPlan, VerifierSession
 from compute.settings.validation import BoundSettings, DeadlineSettings
@@ -24,11 +26,16 @@ from compute.validator.observing import Desk
 from compute.validator.outcomes import PASSED, Judgement, failed, judge, judge_answer
 from compute.validator.slots import Candidate, slots_of
 from compute.validator.targets import Target
-from compute.validator.transport import Caller, ChallengeChannel, PacedChannel, StartGate
+from compute.validator.transport import (
+    WAITING_S,
+    Caller,
+    ChallengeChannel,
+    PacedChannel,
+    StartGate,
+)
 from compute.validator.witness import Witness
 
 PATIENCE_S = 600.0  # of the session's own clock, where the paced channel keeps the deadline
-WAITING_S = 120.0  # for room to hold openings, all sessions of a slot together
 _REASONS = {
     proof.Reason.NOT_READY: Reason.PROVER_FAILED,
     proof.Reason.MALFORMED: Reason.MALFORMED,
@@ -159,10 +166,14 @@ class ProofRound:
             async with asyncio.timeout(self._longest_s(each)):
                 await channel.open(max(0.1, slot.ready_by - tools.clock()))
                 session = VerifierSession(self._session_plan(each, slot), tools.entropy)
-                result = await run_verifier(session, paced, tools.clock, judge_in(tools.pool))
+                result = await run_verifier(session, paced, tools.clock, self._check(paced))
             judgement, content = self._judge(each, slot, result, channel, tools.clock() - started)
+            if paced.waiting and result.reason is proof.Reason.CHANNEL:
+                judgement = failed(Reason.OUR_FAULT, "there was no room for its openings")
         except Exception as error:  # noqa: BLE001 - one miner's root: judged, logged there
             judgement = judge_answer(error)
+            if isinstance(error, TimeoutError) and paced and (paced.waiting or paced.checking):
+                judgement = failed(Reason.OUR_FAULT, "our own side did not finish in time")
             if channel is not None:
                 await channel.close()
         finally:
@@ -173,6 +184,16 @@ class ProofRound:
                 paced.leave_room()
         receipts = (channel.receipt,) if channel is not None and channel.receipt else ()
         return self._desk.observe(self.kind, round_id, target, judgement, content, receipts)
+
+    def _check(self, paced: PacedChannel) -> Judge:
+        """A judge of openings; the time from when it is asked is ours."""
+        check = judge_in(self._tools.pool)
+
+        async def noted(opening: OpeningCheck) -> Verdict:
+            paced.checking = True
+            return await check(opening)
+
+        return noted
 
     def _longest_s(self, each: Candidate) -> float:
         deadline, classes = self._tools.deadline, [a.gpu_class for a in each.work]

@@ -17,6 +17,7 @@ from compute.protocol.synapses import CHALLENGE, ChallengeReply, ChallengeReques
 
 SPARE_S = 2.0  # beyond the prover's own time: for the way there and back
 CLOSE_S = 3.0
+WAITING_S = 120.0  # for room to hold openings, all sessions of a slot together
 FRAMES_BEFORE_OPENING = 4  # READY, ROOT_A and two ROOT_B of each GPU
 
 
@@ -166,6 +167,11 @@ class PacedChannel:
         room: how many sessions may hold openings at once.
         open_s: deadline of one opening.
         clock: monotonic seconds.
+        room_s: how long to wait for room.
+
+    Attributes:
+        waiting: whether the session waits, or gave up waiting, for room.
+        checking: whether the miner has said all that it had to say.
     """
 
     def __init__(
@@ -178,7 +184,11 @@ class PacedChannel:
         room: asyncio.Semaphore,
         open_s: float,
         clock: Callable[[], float],
+        room_s: float = WAITING_S,
     ) -> None:
+        self.waiting = False
+        self.checking = False
+        self._room_s = room_s
         self._inner = inner
         self._gpus = gpus
         self._gate = gate
@@ -193,8 +203,7 @@ class PacedChannel:
     async def send(self, data: bytes) -> None:
         """Pass bytes on; before the first opening wait for room."""
         if self._frames >= FRAMES_BEFORE_OPENING * self._gpus and not self._in_room:
-            await self._room.acquire()
-            self._in_room = True
+            await self._enter_room()
         await self._inner.send(data)
 
     async def receive(self, n: int, timeout_s: float) -> bytes:
@@ -212,6 +221,15 @@ class PacedChannel:
             self.leave_gate()
             await self._gate.wait(max(0.0, self._ready_by - self._clock()))
         return data
+
+    async def _enter_room(self) -> None:
+        self.waiting = True
+        try:
+            async with asyncio.timeout(self._room_s):
+                await self._room.acquire()
+        except TimeoutError as error:
+            raise ComputeError(Code.INTERNAL, "no room to hold its openings") from error
+        self._in_room, self.waiting = True, False
 
     async def close(self) -> None:
         """Close the stream, and let the slot start without this session if it had not."""

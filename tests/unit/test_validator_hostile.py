@@ -196,6 +196,7 @@ def test_miner_that_turns_a_probe_away_has_failed_it(code: Code, judged: tuple[O
         (OSError(11, "no such host"), Outcome.FAILED),
         (OSError(24, "too many open files"), Outcome.INCONCLUSIVE),
         (MemoryError(), Outcome.INCONCLUSIVE),
+        (NameError(), Outcome.INCONCLUSIVE),
         (PeerError(Code.PEER_AWAY), Outcome.FAILED),
         (ComputeError(Code.STORAGE_FAILED), Outcome.INCONCLUSIVE),
     ],

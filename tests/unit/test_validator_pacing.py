@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from compute.domain.measurement import ClaimedGpu
+from compute.errors import ComputeError
 from compute.proof.classes import known_classes
 from compute.validator.crowd import Exclusion, each
 from compute.validator.grading import plan
@@ -115,6 +116,30 @@ async def test_opening_waits_for_room_before_its_clock_starts():
     assert prover.log[-2:] == [("send", 100.0, 0), ("receive", 100.0, 3.0)]
     channel.leave_room()
     assert not room.locked()
+
+
+async def test_no_room_ends_a_session_by_our_fault():
+    """A session that finds no room for its openings says so, and is not late by the miner's."""
+    clock, room = Clock(), asyncio.Semaphore(1)
+    await room.acquire()
+    channel = PacedChannel(
+        Prover(clock),
+        1,
+        gate=StartGate(1),
+        ready_by=30.0,
+        room=room,
+        open_s=3.0,
+        clock=clock,
+        room_s=0.01,
+    )
+    for _ in range(4):
+        await channel.send(b"x")
+        await channel.receive(8, 60)
+    with pytest.raises(ComputeError):
+        await channel.send(b"open")
+    assert channel.waiting
+    channel.leave_room()
+    assert room.locked()
 
 
 async def test_late_opening_is_late():
