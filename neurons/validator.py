@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from compute.adapters.chain import SdkChain, open_wallet
 from compute.cli.neuron import run_neuron
 from compute.cli.proving import ValidatorProbe
-from compute.dashboard.validator import ValidatorIdentity, validator_dashboard
+from compute.dashboard.validator import DashboardParts, validator_dashboard
 from compute.errors import Code, UsageError, WalletError
 from compute.proof.classes import known_classes
 from compute.protocol.dendrite import Dendrite
@@ -65,14 +65,15 @@ async def main(settings: ValidatorSettings, stop: asyncio.Event) -> int:
             )
         )
         if settings.dashboard.port:
-            identity = ValidatorIdentity(
+            parts = DashboardParts(
                 chain.hotkey,
                 settings.netuid,
                 settings.subtensor.network,
                 settings.state,
                 policy,
+                database,
             )
-            page = validator_dashboard(service, identity, settings.dashboard)
+            page = validator_dashboard(service, parts, settings.dashboard)
             await around.enter_async_context(page)
         if settings.api_port:
             api = serving(validator_app(service), settings.api_host, settings.api_port)

@@ -162,7 +162,7 @@ class LaneShape(Shape):
 
 
 class LanesShape(Shape):
-    """Leases as bars over a span; bars in one lane do not touch."""
+    """Leases as bars over a span: tests in the first lane, others where they touch nothing."""
 
     start_ms: int
     end_ms: int

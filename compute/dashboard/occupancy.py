@@ -6,8 +6,6 @@ from compute.dashboard.miner_shapes import LaneShape
 from compute.domain.history import Span
 from compute.domain.lease import Lease
 
-GAP = 0.004  # of the span: bars closer than this would look like one
-
 
 def busy(leases: Iterable[Lease], span: Span, amount: Callable[[Lease], int]) -> dict[int, float]:
     """Mean amount in use within each bucket, none in the future.
@@ -33,27 +31,30 @@ def busy(leases: Iterable[Lease], span: Span, amount: Callable[[Lease], int]) ->
 
 
 def lanes(leases: Sequence[Lease], start_ms: int, end_ms: int, now_ms: int) -> list[LaneShape]:
-    """Leases as bars, each in the first lane that is free when it begins."""
-    gap = (end_ms - start_ms) * GAP
-    ends: list[float] = []
+    """Leases as bars: tests all in the first lane, each other lease in one that is free by then."""
+    ends: list[float] = [float("inf")]
     bars = []
     for lease in sorted(leases, key=lambda lease: lease.created_at):
         begun = int(lease.created_at * 1000)
         over = int(lease.ended_at * 1000) if lease.ended_at else now_ms
         if over < start_ms or begun > end_ms:
             continue
-        taken_until = over if lease.ended_at else max(over, int(lease.expires_at * 1000))
-        lane = next((at for at, end in enumerate(ends) if end + gap <= begun), len(ends))
-        ends[lane : lane + 1] = [taken_until]
-        bars.append(
-            LaneShape(
-                id=lease.id,
-                kind=lease.kind.value,
-                state=lease.state.value,
-                start_ms=begun,
-                end_ms=over,
-                expires_ms=int(lease.expires_at * 1000),
-                lane=lane,
-            )
-        )
+        lane = 0
+        if not lease.assignment.test_slot:
+            lane = next((at for at, end in enumerate(ends) if end <= begun), len(ends))
+            until = over if lease.ended_at else max(over, int(lease.expires_at * 1000))
+            ends[lane : lane + 1] = [until]
+        bars.append(_bar(lease, begun, over, lane))
     return bars
+
+
+def _bar(lease: Lease, begun: int, over: int, lane: int) -> LaneShape:
+    return LaneShape(
+        id=lease.id,
+        kind=lease.kind.value,
+        state=lease.state.value,
+        start_ms=begun,
+        end_ms=over,
+        expires_ms=int(lease.expires_at * 1000),
+        lane=lane,
+    )

@@ -355,6 +355,55 @@ class EpochDetail(Shape):
     weights: tuple[WeightShape, ...]
 
 
+class RentalShape(Shape):
+    """One rental of a tenant, without anything that is the tenant's secret.
+
+    Attributes:
+        miner: hotkey; empty until one was chosen.
+        lease: id on that miner.
+        credited_ms: time that the miner was unreachable, credited to the tenant.
+    """
+
+    id: str
+    state: str
+    tenant: str
+    miner: str
+    uid: int | None
+    lease: str
+    gpus: int
+    cpus: int
+    memory_mib: int
+    created_ms: int
+    expires_ms: int
+    ended_ms: int | None
+    credited_ms: int
+    detail: str
+
+
+class RentalPage(Shape):
+    """One page of rentals, newest first."""
+
+    total: int
+    page: int
+    size: int
+    rows: tuple[RentalShape, ...]
+
+
+class RentalEventShape(Shape):
+    """One line of a rental's timeline."""
+
+    at_ms: int
+    event: str
+    detail: str
+
+
+class RentalDetail(Shape):
+    """One rental with its timeline."""
+
+    row: RentalShape
+    events: tuple[RentalEventShape, ...]
+
+
 # --- What readings are asked with ----------------------------------------------------------------
 
 Page = Annotated[int, Query(ge=0, le=100_000)]

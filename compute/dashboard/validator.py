@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from compute.dashboard.app import create_dashboard
 from compute.dashboard.feed import Feed
 from compute.dashboard.keeper import HistoryKeeper
@@ -24,6 +26,7 @@ from compute.storage.database import Role, open_database
 from compute.storage.evidence_weights import SubmissionState
 from compute.storage.history import HistoryWriter
 from compute.storage.history_reading import HistoryReader
+from compute.storage.rentals_reading import RentalReader
 from compute.telemetry import logs
 from compute.telemetry.metrics import ValidatorMetrics, new_registry
 from compute.validator.api.server import serving
@@ -35,12 +38,14 @@ log = logs.get("dashboard")
 
 
 @dataclass(frozen=True, slots=True)
-class ValidatorIdentity:
-    """Whose dashboard it is.
+class DashboardParts:
+    """What a validator's dashboard is made with, beside the validator itself.
 
     Attributes:
+        hotkey: the validator's.
         network: name of the chain.
         state: folder that the history lies in.
+        database: the validator's; the dashboard only reads it.
     """
 
     hotkey: str
@@ -48,11 +53,12 @@ class ValidatorIdentity:
     network: str
     state: Path
     policy: Policy
+    database: Engine
 
 
 @contextlib.asynccontextmanager
 async def validator_dashboard(
-    service: ValidatorService, identity: ValidatorIdentity, settings: DashboardSettings
+    service: ValidatorService, parts: DashboardParts, settings: DashboardSettings
 ) -> AsyncIterator[int]:
     """Serve a validator's dashboard while the context lasts; gives the port.
 
@@ -62,10 +68,10 @@ async def validator_dashboard(
         UsageError: `PORT_TAKEN`.
         ComputeError: `STORAGE_FAILED`.
     """
-    url = f"sqlite:///{identity.state / 'history.sqlite'}"
+    url = f"sqlite:///{parts.state / 'history.sqlite'}"
     engine = await asyncio.to_thread(open_database, url, Role.HISTORY)
     reader, keeper = HistoryReader(engine), HistoryKeeper(HistoryWriter(engine), settings)
-    desk = _Desk(service, identity, reader, keeper)
+    desk = _Desk(service, parts, reader, keeper)
     tasks = [
         asyncio.create_task(keeper.run(), name="history"),
         asyncio.create_task(desk.tell_blocks(), name="dashboard-blocks"),
@@ -98,12 +104,12 @@ class _Desk:
     def __init__(
         self,
         service: ValidatorService,
-        identity: ValidatorIdentity,
+        parts: DashboardParts,
         history: HistoryReader,
         keeper: HistoryKeeper,
     ) -> None:
         self._service = service
-        self._identity = identity
+        self._parts = parts
         self._history = history
         self._keeper = keeper
         self.feed = Feed()
@@ -115,10 +121,11 @@ class _Desk:
                 recorder=service.recorder,
                 weights=service.weights,
                 history=history,
-                policy=identity.policy,
-                hotkey=identity.hotkey,
-                netuid=identity.netuid,
-                network=identity.network,
+                rentals=RentalReader(parts.database),
+                policy=parts.policy,
+                hotkey=parts.hotkey,
+                netuid=parts.netuid,
+                network=parts.network,
             )
         )
         self._watch()
@@ -129,9 +136,9 @@ class _Desk:
         """Whose dashboard this is."""
         return About(
             role="validator",
-            hotkey=self._identity.hotkey,
-            netuid=self._identity.netuid,
-            network=public_name(self._identity.network),
+            hotkey=self._parts.hotkey,
+            netuid=self._parts.netuid,
+            network=public_name(self._parts.network),
             version=__version__,
             now_ms=int(time.time() * 1000),
         )

@@ -5,7 +5,7 @@ What is in memory is read in the event loop, where it changes; databases are rea
 
 import asyncio
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 
@@ -14,6 +14,7 @@ from compute.dashboard.listing import Kind, Outcome, Sort, State, page_of
 from compute.dashboard.measurements import measure_detail
 from compute.dashboard.miner_detail import detail_of
 from compute.dashboard.plots import banded, filled, line, plot
+from compute.dashboard.rentals_view import rental_detail, rentals_page
 from compute.dashboard.shapes import (
     PAGE_SIZE,
     Activity,
@@ -24,6 +25,8 @@ from compute.dashboard.shapes import (
     MinerPage,
     Page,
     Plot,
+    RentalDetail,
+    RentalPage,
     Series,
     Size,
     Standing,
@@ -42,6 +45,8 @@ Hotkey = Annotated[str, Path(pattern=r"^[1-9A-HJ-NP-Za-km-z]{40,64}$")]
 Seq = Annotated[int, Path(ge=1, le=2**53)]
 Block = Annotated[int, Path(ge=0, le=2**53)]
 Before = Annotated[int, Query(ge=0, le=2**53)]
+RentalId = Annotated[str, Path(pattern=r"^[0-9a-f]{8,64}$")]
+RentalStateName = Literal["", "live", "pending", "active", "paused", "ended", "failed"]
 
 
 def validator_router(view: ValidatorView, feed: Feed) -> APIRouter:
@@ -51,6 +56,7 @@ def validator_router(view: ValidatorView, feed: Feed) -> APIRouter:
     _miners(router, view)
     _measures(router, view)
     _weights(router, view)
+    _rentals(router, view)
     return router
 
 
@@ -189,3 +195,15 @@ def _weights(router: APIRouter, view: ValidatorView) -> None:
     def vector(epoch_block: Block) -> EpochDetail:
         """One published vector."""
         return epoch_detail(view, epoch_block)
+
+
+def _rentals(router: APIRouter, view: ValidatorView) -> None:
+    @router.get("/rentals")
+    def rentals(state: RentalStateName = "", page: Page = 0, size: Size = PAGE_SIZE) -> RentalPage:
+        """Rentals through this validator, newest first."""
+        return rentals_page(view, state, page=page, size=size)
+
+    @router.get("/rentals/{rental_id}")
+    def rental(rental_id: RentalId) -> RentalDetail:
+        """One rental with its timeline."""
+        return rental_detail(view, rental_id)

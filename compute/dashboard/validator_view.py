@@ -26,6 +26,7 @@ from compute.domain.score import Board, MinerScore
 from compute.errors import AdmissionError, Code
 from compute.storage.evidence_weights import Submission, WeightsStore
 from compute.storage.history_reading import HistoryReader
+from compute.storage.rentals_reading import RentalReader
 from compute.validator.chainview import ChainView
 from compute.validator.recorder import Recorder
 
@@ -47,6 +48,7 @@ class ValidatorSources:
     recorder: Recorder
     weights: WeightsStore
     history: HistoryReader
+    rentals: RentalReader
     policy: Policy
     hotkey: str
     netuid: int

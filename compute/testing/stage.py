@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from compute.dashboard.keeper import measured_of
-from compute.dashboard.validator import ValidatorIdentity
+from compute.dashboard.validator import DashboardParts
 from compute.domain.evidence import EvidenceKind, Observation, Outcome, Reason
-from compute.domain.history import HOUR_MS, epoch_scores
+from compute.domain.history import epoch_scores
 from compute.domain.measurement import (
     PPM,
     CheckEntry,
@@ -37,6 +37,8 @@ from compute.settings.validation import ValidationSettings
 from compute.storage.database import Role, open_database
 from compute.storage.evidence_weights import SubmissionState
 from compute.storage.history import HistoryWriter
+from compute.testing.stage_past import add_past
+from compute.testing.stage_rentals import rent_out
 from compute.testing.wallets import dev_wallet
 from compute.validator.policies import load_policy
 from compute.validator.service import ValidatorParts, ValidatorService
@@ -144,9 +146,11 @@ class Stage:
         )
 
     @property
-    def identity(self) -> ValidatorIdentity:
+    def identity(self) -> DashboardParts:
         """What a dashboard of it is made with."""
-        return ValidatorIdentity(self.wallet.address, NETUID, "finney", self.folder, self.policy)
+        return DashboardParts(
+            self.wallet.address, NETUID, "finney", self.folder, self.policy, self.database
+        )
 
     async def fill(self) -> None:
         """Fill the databases."""
@@ -157,6 +161,13 @@ class Stage:
         await asyncio.to_thread(self._pay, boards)
         await self.service.recorder.load(self.chain.now.block)
         await asyncio.to_thread(self._remember, boards)
+        await asyncio.to_thread(
+            rent_out,
+            self.database,
+            self.wallet.address,
+            [m.hotkey for m in self.miners],
+            self.plan.now_ms,
+        )
 
     def close(self) -> None:
         """Let go of the databases."""
@@ -398,56 +409,7 @@ class Stage:
         )
         engine.dispose()
         with closing(sqlite3.connect(self.folder / "history.sqlite")) as connection:
-            self._past(connection)
-
-    def _past(self, connection: sqlite3.Connection) -> None:
-        """A year of hours, made by the database itself: nine million rows would take minutes."""
-        hours, last = self.plan.hours, self.plan.now_ms
-        first, block = last - hours * HOUR_MS, BLOCK - 300 * hours - 1000
-        connection.execute("PRAGMA synchronous=OFF")
-        connection.execute("PRAGMA journal_mode=OFF")
-        connection.execute(_HOURS, {"hours": hours, "first": first, "hour": HOUR_MS})
-        connection.execute("CREATE TEMPORARY TABLE newest AS SELECT * FROM score ORDER BY miner")
-        connection.execute("DELETE FROM score")  # rows in the order of the key are added fastest
-        connection.execute(_PAST_SCORES)
-        connection.execute("INSERT INTO score SELECT * FROM newest")
-        connection.execute(_PAST_EPOCHS, {"last": last, "block": block, "hours": hours})
-        connection.commit()
-
-
-_HOURS = """
-CREATE TEMPORARY TABLE hour_ AS
-WITH RECURSIVE n(h) AS (SELECT 0 UNION ALL SELECT h + 1 FROM n WHERE h + 1 < :hours)
-SELECT h, :first + h * :hour AS at_ms FROM n
-"""
-# Waves and noise by whole-number arithmetic on miner and hour; an outage now and then.
-_PAST_SCORES = """
-INSERT INTO score (miner, at_ms, uid, share_ppm, score, capacity,
-                   reliability, ramp, probe, rental, penalty, address, zero)
-SELECT miner, at_ms, uid,
-       CASE WHEN down THEN 0 ELSE share_ppm * wave / 1000 END,
-       CASE WHEN down THEN 0 ELSE base * wave / 1000 END,
-       base,
-       CASE WHEN down THEN 760000 ELSE 1000 * min(wave, 1000) END,
-       1000000,
-       CASE WHEN down THEN 0 ELSE 1000000 END,
-       1000000, 1000000, 1000000,
-       CASE WHEN down THEN (SELECT min(id) FROM note) END
-FROM (
-    SELECT m.miner, m.uid, m.share_ppm, max(m.score, 120000) AS base, h.at_ms,
-           870 + (h.h / 30 * 7919 + m.miner * 104729) % 90 + (h.h * 31 + m.miner) % 40 AS wave,
-           (h.h / 9 + m.miner * 31) % 173 = 0 AS down
-    FROM newest m CROSS JOIN hour_ h
-)
-"""
-_PAST_EPOCHS = """
-INSERT INTO epoch (epoch_block, block, at_ms, miners, earning, score, capacity, vector)
-SELECT :block + h * 300, :block + h * 300 + 150, h.at_ms, e.miners,
-       e.earning * (700 + h * 280 / :hours + (h * 37 % 19)) / 1000,
-       e.score * (650 + h * 330 / :hours + (h * 53 % 23)) / 1000,
-       e.capacity * (680 + h * 320 / :hours) / 1000, e.vector
-FROM hour_ h CROSS JOIN (SELECT * FROM epoch WHERE at_ms = :last) e
-"""
+            add_past(connection, hours=self.plan.hours, last_ms=self.plan.now_ms, block=BLOCK)
 
 
 def address_of(number: int) -> str:

@@ -59,7 +59,14 @@ def pages(served: StagedDashboard) -> list[str]:
     probe = served.read("measures?kind=probe&outcome=failed&size=1")["rows"][0]["seq"]
     proof = served.read("measures?kind=proof&size=1")["rows"][0]["seq"]
     epoch = served.read("weights")["epochs"][0]["epoch_block"]
-    details = [f"/miners/{failing}", f"/miners/{best}", f"/measures/{probe}", f"/measures/{proof}"]
+    rental = served.read("rentals")["rows"][0]["id"]
+    details = [
+        f"/rentals/{rental}",
+        f"/miners/{failing}",
+        f"/miners/{best}",
+        f"/measures/{probe}",
+        f"/measures/{proof}",
+    ]
     return ["/", "/miners", "/proofs", "/weights", "/leases", *details, f"/weights/{epoch}"]
 
 

@@ -17,8 +17,11 @@ export function percent(ppm) {
   const value = ppm / 10_000;
   if (value === 0) return "0%";
   if (value < 0.01) return "<0.01%";
-  return `${value < 1 ? value.toFixed(2) : value < 10 ? value.toFixed(2) : value.toFixed(1)}%`;
+  return `${value < 10 ? value.toFixed(2) : value.toFixed(value < 99.95 ? 1 : 0)}%`;
 }
+
+/** The same on an axis, where round values stand. */
+export const roundPercent = (ppm) => `${few.format(ppm / 10_000)}%`;
 
 /** A factor of a score: 1 stays 1. */
 export const factor = (ppm) => (ppm / 1e6).toFixed(ppm === 1e6 || ppm === 0 ? 0 : 3);
@@ -76,7 +79,9 @@ export function stamp(ms, length) {
 }
 
 /** An address or a hash, cut in the middle. */
-export const short = (text, head = 6, tail = 4) => (text.length > head + tail + 1 ? `${text.slice(0, head)}…${text.slice(-tail)}` : text);
+export function short(text, head = 6, tail = 4) {
+  return text.length > head + tail + 1 ? `${text.slice(0, head)}…${tail ? text.slice(-tail) : ""}` : text;
+}
 
 /** A name from the code as words: `opening_failed`. */
 export const words = (name) => name.replaceAll("_", " ");

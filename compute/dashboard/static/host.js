@@ -1,7 +1,7 @@
 // The machine: what it has, what is leased, how well it is.
 import { read } from "./api.js";
 import { el } from "./dom.js";
-import { mib, number, percent, short } from "./format.js";
+import { mib, number, percent, roundPercent, short } from "./format.js";
 import { board, LEASE_COLUMNS } from "./leases.js";
 import { badge, card, empty, facts, kept, meter, plotCard, SHORT_RANGES, table, tile } from "./parts.js";
 
@@ -12,7 +12,7 @@ export function host(page) {
     now(tiles),
     el("div.columns", {},
       plotCard(page, {
-        path: "plots/usage", title: "In use by leases", form: "line", format: (value) => percent(value * 1e6), most: 1, wide: true, height: 220, range: "24h",
+        path: "plots/usage", title: "In use by leases", form: "line", format: (value) => percent(value * 1e6), axis: (value) => roundPercent(value * 1e6), most: 1, wide: true, height: 220, range: "24h",
         ranges: SHORT_RANGES, on: ["lease"], note: "share of what can be leased, tests not counted",
       }),
       card("This machine", {}, now(about))),

@@ -1,8 +1,10 @@
 // Leases of this machine: the list, the board, and the life of one.
 import { read } from "./api.js";
 import { el, fill, onWidth, spoken, svg } from "./dom.js";
-import { duration, full, mib, sentence, stamp, tick, time, words } from "./format.js";
+import { duration, full, mib, sentence, time, words } from "./format.js";
 import { card, choice, code, empty, facts, kept, pager, search, SHORT_RANGES, state, table, when } from "./parts.js";
+import { moments } from "./plot.js";
+import { timeline } from "./timeline.js";
 import { hideTip, showTip } from "./tip.js";
 
 const KINDS = [["", "All kinds"], ["rental", "Rentals"], ["probe", "Probes"], ["challenge", "Challenges"]];
@@ -31,7 +33,7 @@ export function leases(page) {
 
 export const LEASE_COLUMNS = [
   { head: "Lease", cell: (row) => el("a", { href: `#/leases/${row.id}`, dataset: { key: `lease ${row.id}` } }, el("code", {}, row.id.slice(0, 10))) },
-  { head: "Kind", cell: (row) => row.kind },
+  { head: "Kind", cell: (row) => sentence(row.kind) },
   { head: "State", cell: (row) => el("div.two", {}, state(row.state), row.error || row.reason ? el("small", {}, words(row.error || row.reason)) : null) },
   { head: "Renter", cell: (row) => code(row.owner, 6, 4) },
   { head: "Made", cell: (row) => when(row.created_ms) },
@@ -92,11 +94,9 @@ function bar_(bar, x) {
 }
 
 function hours(found, x, height, width) {
-  const count = Math.max(2, Math.floor(width / 130));
-  const length = found.end_ms - found.start_ms;
-  return Array.from({ length: count }, (_, index) => found.start_ms + (length * (index + 0.5)) / count).map((ms) => svg("g", {},
+  return moments(found.start_ms, found.end_ms, width).map(({ ms, label }) => svg("g", {},
     svg("line.grid", { x1: x(ms), x2: x(ms), y1: HEAD - 4, y2: height }),
-    svg("text.axis", { x: x(ms), y: 12, "text-anchor": "middle" }, length > 36 * 3_600_000 ? stamp(ms, length) : tick(ms, 1))));
+    svg("text.axis", { x: x(ms), y: 12, "text-anchor": "middle" }, label)));
 }
 
 // --- One lease -----------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ export function lease(page, id) {
   page.title(`Lease ${id.slice(0, 10)}`);
   const part = kept(page, {
     load: (signal) => read(`leases/${id}`, {}, signal),
-    draw: (found) => [head(found), el("div.columns", {}, timeline(found), teardown(found))],
+    draw: (found) => [head(found), el("div.columns", {}, timeline(found.events), teardown(found))],
     on: ["lease"],
   });
   return [part.box];
@@ -127,17 +127,6 @@ function head({ row, ...found }) {
       found.idle_stop_s ? ["Stops when idle for", duration(found.idle_stop_s * 1000)] : null, found.test_slot ? ["Taken from", "the test slot"] : null,
     ]));
 }
-
-function timeline({ events }) {
-  const begun = events[0]?.at_ms;
-  return card("Timeline", {}, events.length ? el("ol.timeline", {}, events.map((one, index) => el(`li.${kindOf(one.event)}`, {},
-    el("time", { datetime: new Date(one.at_ms).toISOString(), title: full(one.at_ms) }, time(one.at_ms)),
-    el("span.name", {}, sentence(one.event)),
-    el("span.after", {}, index ? `+${duration(one.at_ms - begun)}` : "", spoken(" after the request")),
-    one.detail ? el("small", {}, one.detail) : null))) : empty("Nothing is on record."));
-}
-
-const kindOf = (event) => (["failed", "gpu fault", "end delayed", "warned"].includes(event) ? "bad" : ["ready", "ended"].includes(event) ? "good" : "calm");
 
 function teardown({ teardown: gone, row }) {
   if (!gone) return card("Teardown", {}, empty(row.ended_ms ? "No signed statement: nothing had been made." : "Signed when nothing of the lease is left."));

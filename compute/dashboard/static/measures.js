@@ -19,8 +19,7 @@ export function proofs(page) {
 }
 
 export function probes(page) {
-  page.title("Leases");
-  return [listOf(page, "probe", "Rental probes", "leases that this validator took to see that they work")];
+  return listOf(page, "probe", "Rental probes", "leases that this validator took to see that they work");
 }
 
 function listOf(page, kind, title, note = "") {

@@ -2,7 +2,7 @@
 import { read } from "./api.js";
 import { GPU_COLUMNS, measureColumns } from "./columns.js";
 import { el, fill, spoken } from "./dom.js";
-import { compact, factor, mib, number, percent, score, sentence, short, tops, words } from "./format.js";
+import { compact, factor, mib, number, percent, roundPercent, score, sentence, short, tops, words } from "./format.js";
 import { card, choice, code, facts, hotkey, kept, meter, pager, plotCard, search, state, table } from "./parts.js";
 import { spark } from "./plot.js";
 
@@ -70,9 +70,9 @@ export function miner(page, address) {
     part.box,
     el("div.columns.two-even", {},
       plotCard(page, { ...scores, title: "Score", form: "line", format: (value) => compact(value / 1e6), range: "30d", note: "band: least and most", pick: only("score") }),
-      plotCard(page, { ...scores, title: "Share of the vector", form: "area", format: percent, range: "30d", pick: only("share"), colours: ["c2"] }),
+      plotCard(page, { ...scores, title: "Share of the vector", form: "area", format: percent, axis: roundPercent, range: "30d", pick: only("share"), colours: ["c2"] }),
       plotCard(page, {
-        ...scores, title: "What it is made of", form: "line", format: factor, range: "30d", most: 1e6, note: "each factor, 1 is best",
+        ...scores, title: "What it is made of", form: "line", format: factor, axis: (ppm) => String(ppm / 1e6), range: "30d", most: 1e6, note: "each factor, 1 is best",
         pick: (found) => ({ ...found, series: found.series.slice(3) }),
       }),
       plotCard(page, {

@@ -110,8 +110,8 @@ export function search(label, current, go) {
   return input;
 }
 
-export const RANGES = [["24h", "24 h"], ["7d", "7 days"], ["30d", "30 days"], ["1y", "Year"]];
-export const SHORT_RANGES = [["1h", "1 h"], ...RANGES.slice(0, 3)];
+export const RANGES = [["1h", "1 h"], ["24h", "24 h"], ["7d", "7 d"], ["30d", "30 d"], ["1y", "1 y"]];
+export const SHORT_RANGES = RANGES.slice(0, 4);
 
 /**
  * Keeps a part of a page true: loads, draws, and does both again when something happens.

@@ -133,16 +133,21 @@ function grid(axis, labels, at, inner, width) {
 const MINUTE = 60_000;
 const STEPS = [5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 4320, 7200, 10_080, 20_160, 43_830, 87_660].map((step) => step * MINUTE);
 
+/** Round moments of a span with their labels, as many as fit; none so near an end that it is cut. */
+export function moments(start, end, width) {
+  const length = end - start;
+  const step = STEPS.find((one) => (length / one) * 62 <= width) ?? STEPS.at(-1);
+  const shift = new Date(start).getTimezoneOffset() * MINUTE;
+  const found = [];
+  for (let ms = Math.ceil((start - shift) / step) * step + shift; ms < end; ms += step) found.push(ms);
+  const edge = (length / width) * 18;
+  return found.filter((ms) => ms > start + edge && ms < end - edge).map((ms) => ({ ms, label: tick(ms, step) }));
+}
+
 function ticks(data, at, inner) {
-  const length = data.end_ms - data.start_ms;
-  const step = STEPS.find((one) => (length / one) * 62 <= inner.w) ?? STEPS.at(-1);
-  const shift = new Date(data.start_ms).getTimezoneOffset() * MINUTE;
-  const first = Math.ceil((data.start_ms - shift) / step) * step + shift;
-  const marks = [];
-  for (let ms = first; ms < data.end_ms; ms += step) marks.push(ms);
-  return marks.filter((ms) => at.x(ms) > inner.x + 14 && at.x(ms) < inner.x + inner.w - 14).map((ms) => svg("g", {},
+  return moments(data.start_ms, data.end_ms, inner.w).map(({ ms, label }) => svg("g", {},
     svg("line.notch", { x1: at.x(ms), x2: at.x(ms), y1: at.ground, y2: at.ground + 4 }),
-    svg("text.axis", { x: at.x(ms), y: at.ground + 17, "text-anchor": "middle" }, tick(ms, step))));
+    svg("text.axis", { x: at.x(ms), y: at.ground + 17, "text-anchor": "middle" }, label)));
 }
 
 function shape(layer, data, form, at) {

@@ -1,10 +1,11 @@
 // The pages of a validator.
-import { measure, probes, proofs } from "./measures.js";
+import { measure, proofs } from "./measures.js";
 import { miner, miners } from "./miners.js";
 import { overview } from "./overview.js";
+import { leases, rental } from "./rentals.js";
 import { vector, weights } from "./weights.js";
 
-export const tabs = [["/", "Overview"], ["/miners", "Miners"], ["/proofs", "Proofs", ["/measures"]], ["/weights", "Weights"], ["/leases", "Leases"]];
+export const tabs = [["/", "Overview"], ["/miners", "Miners"], ["/proofs", "Proofs", ["/measures"]], ["/weights", "Weights"], ["/leases", "Leases", ["/rentals"]]];
 export const routes = [
   [/^\/$/, overview],
   [/^\/miners$/, miners],
@@ -13,5 +14,6 @@ export const routes = [
   [/^\/measures\/(\d+)$/, measure],
   [/^\/weights$/, weights],
   [/^\/weights\/(\d+)$/, vector],
-  [/^\/leases$/, probes],
+  [/^\/leases$/, leases],
+  [/^\/rentals\/([0-9a-f]+)$/, rental],
 ];

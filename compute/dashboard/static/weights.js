@@ -1,7 +1,7 @@
 // Weights by epoch, and each vector.
 import { read } from "./api.js";
 import { el, fill } from "./dom.js";
-import { full, number, percent } from "./format.js";
+import { full, number, percent, roundPercent } from "./format.js";
 import { card, choice, code, facts, hotkey, kept, meter, pager, RANGES, state, table, when } from "./parts.js";
 import { timePlot } from "./plot.js";
 
@@ -40,7 +40,7 @@ function stack({ plot, hotkeys }) {
   const colours = series.map((one) => (one.name === "others" ? "rest" : `c${plot.series.indexOf(one) + 1}`));
   return [
     timePlot({ ...plot, series }, {
-      label: "Weights by epoch", form: "stack", format: percent, height: 300, colours, most: crowd ? 0 : 1e6, empty: "No vector was published in this time.",
+      label: "Weights by epoch", form: "stack", format: percent, axis: roundPercent, height: 300, colours, most: crowd ? 0 : 1e6, empty: "No vector was published in this time.",
     }),
     crowd ? el("p.hint", {}, `All others together hold ${percent(mean(plot.series[at].values))}, and are left out here.`) : null,
   ];
