@@ -12,7 +12,6 @@ from compute.cli.checking import STDOUT, check
 from compute.cli.neuron import run_neuron
 from compute.settings.renter import CheckerSettings
 
-
 JSON = ["--json_file", STDOUT]
 
 if __name__ == "__main__":
