@@ -30,7 +30,6 @@ from scripts.bench.proof_rows import Row, print_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PEER_VERSION = "10.5.0"
-IN_FLIGHT = (1, 32, 256)
 AIMS = {
     "rps_ratio_32": ">= 10",
     "p99_ratio_32": "<= 0.2",
@@ -105,13 +104,14 @@ def heard(process: subprocess.Popen[str]) -> Any:
     raise SystemExit(f"{process.args!r} ended with {process.wait()}")
 
 
-def compare(ours: Side, peer: Side, rounds: int, seconds: float) -> Iterator[Row]:
+def compare(ours: Side, peer: Side, options: argparse.Namespace) -> Iterator[Row]:
     """Load both in turns at every number in flight."""
+    rounds, seconds = options.rounds, options.seconds
     seen: dict[tuple[str, int], list[Figures]] = defaultdict(list)
     with ours.process("serve") as our_server, peer.process("serve") as peer_server:
         sides = (("", ours, int(heard(our_server))), ("peer_", peer, int(heard(peer_server))))
         time.sleep(2)  # the peer says its port before it listens
-        for in_flight in IN_FLIGHT:
+        for in_flight in options.in_flight:
             for _ in range(rounds):
                 for prefix, side, port in sides:
                     seen[prefix, in_flight].append(side.load(port, in_flight, seconds))
@@ -131,7 +131,7 @@ def compare(ours: Side, peer: Side, rounds: int, seconds: float) -> Iterator[Row
         yield Row(f"{prefix}client_rss_mib_{in_flight}", client, "MiB", rounds)
     for prefix, held in rss.items():
         yield Row(f"{prefix}server_rss_mib", held / 2**20, "MiB", 1)
-    for in_flight in IN_FLIGHT:
+    for in_flight in options.in_flight:
         for name in ("rps", "p99"):
             kind = "rps" if name == "rps" else "p99_ms"
             mine, theirs = middle[f"{kind}_{in_flight}"], middle[f"peer_{kind}_{in_flight}"]
@@ -168,7 +168,7 @@ def all_rows(options: argparse.Namespace) -> Iterator[Row]:
     if options.load:
         script = str(ROOT / "scripts" / "bench" / "axon_peer.py")
         peer = Side([str(peer_python()), script], homes / "peer")
-        yield from compare(ours, peer, options.rounds, options.seconds)
+        yield from compare(ours, peer, options)
     for count in options.axons:
         yield from fan_out(ours, count)
 
@@ -179,6 +179,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
     parser.add_argument("--rounds", type=int, default=3, help="turns at each number in flight")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each turn")
+    parser.add_argument(
+        "--in-flight", type=int, nargs="*", default=[1, 32, 256], help="requests at a time"
+    )
     parser.add_argument("--axons", type=int, nargs="*", default=[256, 1024], help="of a fan-out")
     parser.add_argument(
         "--no-load", dest="load", action="store_false", help="leave the comparison out"
