@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from compute.errors import Code, LeaseError
 
 _HERE_DOCUMENT = re.compile(r"<<-?['\"]?[A-Za-z_]")
+# What the GPU runtime obeys: it reads a container's environment as root of its host. Its hooks are
+# programs that the dynamic linker loads, under that same environment.
+RESERVED_VARIABLES = ("NVIDIA_", "CUDA_VISIBLE_DEVICES", "LD_")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _LONGEST_TITLE = 120
@@ -58,6 +61,7 @@ def read_recipe(text: str, base: Mapping[str, str]) -> Recipe:
                     known[name] = _expand(value, known)
                     lines.append(f"export {name}={shlex.quote(known[name])}")
                     if instruction == "ENV":
+                        _check_free(number, name)
                         environment[name] = known[name]
             case "WORKDIR":
                 folder = shlex.quote(_expand(rest, known))
@@ -122,6 +126,11 @@ def _assignments(number: int, instruction: str, rest: str) -> Iterator[tuple[str
         if not _NAME.match(name):
             raise LeaseError(Code.MALFORMED, f"line {number}: not a name: {name[:40]}")
         yield name, value
+
+
+def _check_free(number: int, name: str) -> None:
+    if name.startswith(RESERVED_VARIABLES):
+        raise LeaseError(Code.UNSUPPORTED, f"line {number}: {name} is the host's to set")
 
 
 def _expand(value: str, known: Mapping[str, str]) -> str:

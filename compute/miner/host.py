@@ -8,12 +8,13 @@ from compute.domain.container import KIND, MANAGED, OWNER, Surroundings, bridge_
 from compute.ports.disk import Disks
 from compute.ports.engine import Engine, EngineInfo, NetworkSpec
 from compute.ports.firewall import Firewall
-from compute.ports.hardware import Hardware, HostClock
+from compute.ports.hardware import Activity, Hardware, HostClock
 from compute.ports.ledger import Ledger
 from compute.protocol.keys import Key
 from compute.protocol.synapses import DiskEnforcement
 from compute.settings.leases import LeaseSettings
 
+ReadActivity = Callable[[int], Activity]
 LimitEgress = Callable[[int, int], None]
 # A resolver that never answers (RFC 5737): the engine must not resolve names on its host's behalf
 # for leases that are kept off the internet.
@@ -32,6 +33,7 @@ class Host:
         supply: everything that can be leased.
         firewall: keeps leases from the host, its networks and metadata.
         disks: holds leases to their disk sizes.
+        activity: what the container of a process does.
         limit_egress: limits the upload of a process's network namespace, in Mbit/s.
     """
 
@@ -48,6 +50,7 @@ class Host:
     firewall: Firewall
     limit_egress: LimitEgress
     disks: Disks
+    activity: ReadActivity
 
     @property
     def network(self) -> NetworkSpec:

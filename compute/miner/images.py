@@ -26,6 +26,9 @@ from compute.telemetry.logs import get
 BY_DIGEST = re.compile(r"^[a-z0-9][a-z0-9._:/-]{0,250}@sha256:[0-9a-f]{64}$")
 # What tells an image that can serve a lease: the entry point of the base image.
 NEEDED = "test -x /usr/local/sbin/compute-entry && test -x /usr/sbin/sshd"
+# What the linker loads into the GPU runtime's hooks, which run as root of the host. (The others of
+# `RESERVED_VARIABLES` are common in GPU images; the builder overrides the one that matters.)
+LOADED = frozenset({"LD_PRELOAD", "LD_AUDIT"})
 CHECK_S = 30.0
 COME_BACK_S = 3.0
 REMEMBER_FAILURE_S = 600.0
@@ -130,6 +133,9 @@ class ImageDesk:
 
     def _check(self, image: ImageView, context: RequestContext) -> None:
         """An image serves leases only if it has the base image's entry point and an SSH server."""
+        loaded = [name for name in image.environment if name in LOADED]
+        if loaded:
+            raise LeaseError(Code.UNSUPPORTED, f"the image sets {loaded[0]}, the host's to set")
         job = self._job(context, image.id, NEEDED, network=False, longest_s=CHECK_S)
         try:
             self._jobs.run(job, lambda container: container)

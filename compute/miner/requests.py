@@ -6,14 +6,11 @@ from compute.crypto import envelope, sshkeys
 from compute.domain.capacity import Wish
 from compute.domain.container import SSH_PORT
 from compute.domain.lease import LeaseKind
+from compute.domain.recipe import RESERVED_VARIABLES
 from compute.domain.requirement import Requirement
 from compute.errors import Code, LeaseError
 from compute.protocol.synapses import AllocateRequest, DiskEnforcement
 from compute.settings.leases import LeaseSettings
-
-# What the GPU runtime obeys: it reads a container's environment as root of this host. Its hooks are
-# programs that the dynamic linker loads, under that same environment.
-_RESERVED = ("NVIDIA_", "CUDA_VISIBLE_DEVICES", "LD_")
 
 
 def digest(request: AllocateRequest) -> str:
@@ -66,11 +63,9 @@ def _check_offered(settings: LeaseSettings, request: AllocateRequest) -> None:
         raise LeaseError(Code.UNSUPPORTED, "ports must differ from each other and from SSH's 22")
     if request.requirement.shm_mib > request.requirement.memory_mib:
         raise LeaseError(Code.UNSUPPORTED, "shared memory counts as memory and cannot exceed it")
-    taken = [name for name in request.environment if name.startswith(_RESERVED)]
+    taken = [name for name in request.environment if name.startswith(RESERVED_VARIABLES)]
     if taken:
         raise LeaseError(Code.UNSUPPORTED, f"the variable {taken[0]} is the host's to set")
-    if request.idle_stop_s:
-        raise LeaseError(Code.UNSUPPORTED, "this miner does not end leases that are idle")
     if request.password:
         raise LeaseError(Code.UNSUPPORTED, "logins are by key only")
     if request.image and request.dockerfile:

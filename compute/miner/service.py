@@ -2,9 +2,8 @@
 
 import fcntl
 import resource
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +13,7 @@ from compute.adapters.engine.docker import DockerEngine
 from compute.adapters.engine.firewall import choose_firewall
 from compute.adapters.engine.ready import wait_for_banner
 from compute.adapters.engine.shaping import limit_egress
+from compute.adapters.hardware.activity import activity
 from compute.adapters.hardware.clock import SystemClock
 from compute.adapters.hardware.machine import LocalHardware
 from compute.domain.lease import EndReason
@@ -28,8 +28,10 @@ from compute.miner.host import Host
 from compute.miner.images import ImageDesk
 from compute.miner.manager import LeaseManager, is_session
 from compute.miner.operations import Operations
+from compute.miner.patrol import Patrol
 from compute.miner.reaper import MINER_LOCK
 from compute.miner.reconcile import Reconciler
+from compute.miner.rounds import Round, Rounds
 from compute.miner.specs import SpecsDesk
 from compute.miner.supply import measure
 from compute.ports.engine import Engine
@@ -58,10 +60,9 @@ from compute.storage.ledger import SqlLedger
 from compute.telemetry.logs import get
 from compute.telemetry.trace import bound
 
-DISKS_EVERY_S = 10.0
 ENGINE_EVERY_S = 10.0
 FILL_EVERY_S = 0.1
-FORGET_EVERY_S = 3600.0
+TIDY_EVERY_S = 3600.0
 GUARD_EVERY_S = 15.0
 _LOCK_S = 3.0
 _log = get("miner")
@@ -96,6 +97,7 @@ class MinerService:
         self.operations = Operations(self.manager)
         self.specs = SpecsDesk(self.manager, self.images)
         self.reconciler = Reconciler(self.manager)
+        self.patrol = Patrol(self.manager)
         self.disk_watch = DiskWatch(self.manager)
         settings = host.settings
         owner = host.ledger.owner
@@ -103,10 +105,7 @@ class MinerService:
         self._guard = Guard(settings.state, settings.engine, owner) if guard else None
         self.manager.on_deadline = self._alarms.set
         self.manager.on_end = self._lease_ends
-        self._stop = threading.Event()
-        self._sweeper = threading.Thread(target=self._sweep, name="lease-sweep", daemon=True)
-        self._filler = threading.Thread(target=self._fill, name="lease-warm", daemon=True)
-        self._watcher = threading.Thread(target=self._watch, name="lease-disks", daemon=True)
+        self._rounds = Rounds()
         self._lock: IO[str] | None = None
 
     # --- handlers ------------------------------------------------------------------------------
@@ -156,10 +155,8 @@ class MinerService:
         self.manager.pool.open()
         self.reconcile()
         self._alarms.start()
-        self._sweeper.start()
-        self._filler.start()
-        if self.disk_watch.needed:
-            self._watcher.start()
+        self._rounds = Rounds(*self._chores())
+        self._rounds.start()
 
     def reconcile(self) -> None:
         """Compare ledger and engine, and settle the differences."""
@@ -172,15 +169,13 @@ class MinerService:
         settings' `on_stop` can have them ended instead.
         """
         until = time.monotonic() + grace_s
-        self._stop.set()
+        self._rounds.stop(0.5)
         self._alarms.stop()
         if self._lock is not None:  # else it never started: the leases may be another miner's
             self.challenges.close()
             self.manager.pool.close()
             self._end_sessions()
         self.manager.close(max(0.5, until - time.monotonic()))
-        if self._sweeper.is_alive():
-            self._sweeper.join(max(0.5, until - time.monotonic()))
         self._leave()
         self.host.engine.close()
 
@@ -210,46 +205,29 @@ class MinerService:
         self._alarms.cancel(lease_id)
         self.challenges.forget(lease_id)
 
-    def _fill(self) -> None:
-        while not self._stop.wait(FILL_EVERY_S):
-            try:
-                if self.manager.drain.since is not None:
-                    self.manager.pool.drain()
-                elif self.manager.calm():
-                    self.manager.pool.refill()
-            except Exception:  # noqa: BLE001 - a thread's root: tried again
-                _log.exception("the warm pool cannot be filled")
-
-    def _watch(self) -> None:
-        while not self._stop.wait(DISKS_EVERY_S):
-            try:
-                self.disk_watch.look()
-            except ComputeError as failure:
-                _log.warning("disks cannot be looked at", why=str(failure))
-            except Exception:  # noqa: BLE001 - a thread's root: looked again
-                _log.exception("disks cannot be looked at")
-
-    def _sweep(self) -> None:
+    def _chores(self) -> Iterator[Round]:
         settings = self.host.settings
-        due = {"engine": 0.0, "forget": 0.0, "guard": 0.0}
-        while not self._stop.wait(settings.sweep_s):
-            try:
-                self.reconciler.deadlines()
-                now = time.monotonic()
-                if now >= due["engine"]:
-                    due["engine"] = now + ENGINE_EVERY_S
-                    self.reconciler.quietly()
-                if now >= due["forget"]:
-                    due["forget"] = now + FORGET_EVERY_S
-                    self.host.ledger.forget(self.host.clock.now().wall - settings.keep_s)
-                    self.images.prune()
-                if now >= due["guard"] and self._guard is not None:
-                    due["guard"] = now + GUARD_EVERY_S
-                    self._guard.ensure()
-            except ComputeError as failure:
-                _log.error("the sweep failed", why=str(failure))
-            except Exception:  # noqa: BLE001 - a thread's root: the next sweep tries again
-                _log.exception("the sweep failed")
+        yield Round("deadlines", settings.sweep_s, self.reconciler.deadlines)
+        yield Round("engine", ENGINE_EVERY_S, self.reconciler.quietly)
+        yield Round("patrol", settings.patrol_s, self.patrol.round)
+        yield Round("warm", FILL_EVERY_S, self._fill)
+        yield Round("tidy", TIDY_EVERY_S, self._tidy)
+        if self.disk_watch.needed:
+            yield Round("disks", settings.patrol_s, self.disk_watch.look)
+        if self._guard is not None:
+            yield Round("guard", GUARD_EVERY_S, self._guard.ensure)
+
+    def _fill(self) -> None:
+        """Keep the warm pool full while nobody waits for the engine."""
+        if self.manager.drain.since is not None:
+            self.manager.pool.drain()
+        elif self.manager.calm():
+            self.manager.pool.refill()
+
+    def _tidy(self) -> None:
+        """Forget old leases, and images beyond the budget."""
+        self.host.ledger.forget(self.host.clock.now().wall - self.host.settings.keep_s)
+        self.images.prune()
 
 
 def open_service(
@@ -318,6 +296,7 @@ def open_service(
         firewall=firewall,
         limit_egress=limit_egress,
         disks=disks,
+        activity=activity,
     )
     return MinerService(
         host,

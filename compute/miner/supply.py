@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from compute.domain.capacity import Pool, Supply
 from compute.domain.hardware import HardwareReport
+from compute.domain.xid import Blame, blame
 from compute.ports.engine import EngineInfo
 from compute.ports.hardware import GpuHealth
 from compute.settings.leases import LeaseSettings
@@ -55,6 +56,8 @@ def unfit_gpus(health: Mapping[str, GpuHealth], leased: frozenset[str]) -> dict[
             continue
         if state.processes:
             found[uuid] = f"{state.processes} processes use it outside any lease"
+        elif state.xid and blame(state.xid) is Blame.HARDWARE:
+            found[uuid] = f"it reported Xid {state.xid}"
         elif state.ecc_errors:
             found[uuid] = f"{state.ecc_errors} uncorrected memory errors"
         elif state.temperature_c is not None and state.temperature_c >= HOTTEST_C:

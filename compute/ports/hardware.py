@@ -25,12 +25,27 @@ class GpuHealth:
         temperature_c: of the chip; None where the driver does not say.
         ecc_errors: uncorrected ones since the driver was loaded.
         xid: last Xid error that the driver reported; 0 none.
+        xid_at: when it did, Unix seconds.
     """
 
     processes: int = 0
     temperature_c: int | None = None
     ecc_errors: int = 0
     xid: int = 0
+    xid_at: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a container does.
+
+    Attributes:
+        cpu_s: processor time that it has used so far, in seconds.
+        sessions: SSH connections into it.
+    """
+
+    cpu_s: float
+    sessions: int
 
 
 class Hardware(Protocol):

@@ -135,6 +135,9 @@ class LeaseSettings(Settings):
     sweep_s: Annotated[float, Field(gt=0, le=60)] = Field(
         1.0, description="seconds between two comparisons of the ledger with the engine's truth"
     )
+    patrol_s: Annotated[float, Field(gt=0, le=300)] = Field(
+        5.0, description="seconds between two looks at what leases do: idleness, disks, GPU errors"
+    )
     keep_s: Seconds = Field(30 * 86_400, description="seconds that ended leases are remembered")
     guard: bool = Field(
         True,  # noqa: FBT003

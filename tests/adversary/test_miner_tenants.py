@@ -296,12 +296,6 @@ def test_what_a_killed_miner_left_of_a_disk_is_found(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_idle_stop_is_not_promised(build: Build):
-    """Nothing here notices idleness: asking for it is refused, not ignored."""
-    tenant = FakeRenter(build())
-    assert refusal(lambda: tenant.allocate(idle_stop_s=600)) is Code.UNSUPPORTED
-
-
 # --- shares ---------------------------------------------------------------------------------------
 
 

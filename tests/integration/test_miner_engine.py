@@ -24,6 +24,7 @@ from compute.protocol.synapses import (
     AllocateReply,
     ChallengeRequest,
     ChallengeStep,
+    DiskEnforcement,
     LeaseAction,
     SpecsRequest,
 )
@@ -381,3 +382,41 @@ def test_fifty_repeats_at_once_make_one_container(service: MinerService, renter:
     assert len(replies) == 50
     assert len({(reply.lease_id, reply.credentials) for reply in replies}) == 1
     assert len(service.host.engine.containers(service.host.ledger.owner)) == 1
+
+
+def test_an_idle_lease_is_warned_and_ended_and_a_used_one_is_not(build: Build):
+    """Without session and load a lease that asked for it ends; a session or load keeps it."""
+    service = build(patrol_s=0.3)
+    renter = FakeRenter(service)
+    idle, busy, visited, careless = (
+        renter.allocate(requirement=Small, idle_stop_s=seconds) for seconds in (5, 5, 5, 0)
+    )
+    renter.run(
+        renter.open(busy), "setsid sh -c 'while :; do :; done' >/dev/null 2>&1 </dev/null & true"
+    )
+    session = renter.login(renter.open(visited))
+    ledger = service.host.ledger
+    wait_until(lambda: not ledger.get(idle.lease_id).live, 20)
+    told = renter.operate(idle.lease_id, LeaseAction.STATUS)
+    assert told.reason is EndReason.IDLE
+    assert "warned" in [event.event for event in told.events]
+    time.sleep(2)
+    for reply in (busy, visited, careless):
+        assert ledger.get(reply.lease_id).state is LeaseState.ACTIVE
+    session.close()
+    wait_until(lambda: not ledger.get(visited.lease_id).live, 20)
+
+
+def test_a_watched_disk_ends_the_lease_that_outgrew_it(build: Build):
+    """Where a host can only watch, it says so, and ends whoever takes more than he was given."""
+    service = build(disk="watch", patrol_s=0.3)
+    renter = FakeRenter(service)
+    assert service.specs.reply().terms.disk is DiskEnforcement.WATCH
+    greedy = renter.allocate(requirement=Small)
+    modest = renter.allocate(requirement=Small)
+    for reply, size in ((greedy, 100), (modest, 20)):
+        renter.run(renter.open(reply), f"head -c {size}M /dev/zero > /fill")
+    ledger = service.host.ledger
+    wait_until(lambda: not ledger.get(greedy.lease_id).live, 10)
+    assert ledger.get(greedy.lease_id).reason is EndReason.EVICTED
+    assert ledger.get(modest.lease_id).state is LeaseState.ACTIVE

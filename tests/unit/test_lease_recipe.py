@@ -75,6 +75,8 @@ def test_the_first_failure_ends_it_and_is_named(tmp_path):
         ("ADD http://example.com/x /x", Code.UNSUPPORTED),
         ("ENTRYPOINT sh", Code.UNSUPPORTED),
         ("USER nobody", Code.UNSUPPORTED),
+        ("ENV NVIDIA_VISIBLE_DEVICES=all", Code.UNSUPPORTED),
+        ("ENV A=1 LD_PRELOAD=/evil.so", Code.UNSUPPORTED),
         ("RUN cat <<EOF\nx\nEOF", Code.UNSUPPORTED),
         ("RUN", Code.MALFORMED),
         ("RUN [1]", Code.MALFORMED),

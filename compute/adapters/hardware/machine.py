@@ -4,12 +4,14 @@ import platform
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pynvml
 
+from compute.adapters.hardware.xid import XidWatch
 from compute.domain.hardware import Disk, Gpu, HardwareReport
 from compute.ports.hardware import GpuHealth
 from compute.version import __version__
@@ -30,6 +32,7 @@ class LocalHardware:
     ) -> None:
         self._disks = disks
         self._software = dict(software or {})
+        self._xids = XidWatch()
         self._nvml = threading.Lock()  # init and shutdown are counted, but not thread-safe
 
     def report(self) -> HardwareReport:
@@ -55,7 +58,14 @@ class LocalHardware:
         """Health of each GPU by UUID; empty where there is none."""
         try:
             with self._library():
-                return {_uuid(handle): _health(handle) for handle in _handles()}
+                self._xids.start()
+                errors = self._xids.last
+                return {
+                    uuid: replace(_health(handle), xid=xid, xid_at=at)
+                    for handle in _handles()
+                    for uuid in (_uuid(handle),)
+                    for xid, at in (errors.get(uuid, (0, 0.0)),)
+                }
         except pynvml.NVMLError:
             return {}
 
