@@ -9,8 +9,9 @@ from bittensor import http_auth
 from compute.domain.metagraph import Metagraph
 from compute.errors import ChainError, Code
 from compute.protocol.axon import Axon
+from compute.protocol.codec import encode
 from compute.protocol.gate import Gate
-from compute.protocol.synapses import SPECS, SpecsRequest
+from compute.protocol.synapses import Message, Synapse
 from compute.protocol.view import CachedMetagraph
 from compute.testing.axon import ManualTime, Reply, metagraph, neuron, post
 from compute.testing.wallets import DevWallet, dev_wallet
@@ -34,8 +35,16 @@ class ChainOnAndOff:
         return metagraph(neuron(w.address, uid=uid) for uid, w in enumerate(self.wallets))
 
 
-async def nothing(_request: object, _context: object) -> None:
-    """Never answers properly: these tests are about who gets in."""
+class Nothing(Message):
+    """No content."""
+
+
+ASK = Synapse("Ask", Nothing, Nothing, 4096, 4096, 5)
+
+
+async def nothing(request: Nothing, _context: object) -> Nothing:
+    """The same: these tests are about who gets in."""
+    return request
 
 
 Knock = Callable[[DevWallet], Awaitable[Reply]]
@@ -46,21 +55,21 @@ def knocker(axon: Axon, clock: ManualTime) -> Knock:
 
     async def knock(wallet: DevWallet) -> Reply:
         clock.advance(0.001)
-        body = SpecsRequest().model_dump_json().encode()
+        body = encode(Nothing())
         headers = http_auth.sign(
             wallet,
             method="POST",
-            path="/Specs",
+            path="/Ask",
             body=body,
             receiver_ss58=ME.address,
             nonce_ns=clock.time_ns(),
         )
-        return await post(axon, "/Specs", headers, body)
+        return await post(axon, "/Ask", headers, body)
 
     return knock
 
 
-ADMITTED = "internal"  # the handler was reached, and gave no reply
+ADMITTED = "ok"
 
 
 async def test_an_hour_without_a_chain() -> None:
@@ -70,7 +79,7 @@ async def test_an_hour_without_a_chain() -> None:
     view = CachedMetagraph(chain.read, clock=clock)
     assert await view.refresh()
     axon = Axon(ME, metagraph=view, gate=Gate(allow=frozenset({LISTED.address})), clock=clock)
-    axon.attach(SPECS, nothing)
+    axon.attach(ASK, nothing)
     knock = knocker(axon, clock)
     clock.advance(5)
     fresh = await knock(KNOWN)
@@ -102,7 +111,7 @@ async def test_a_view_that_is_a_day_old_admits_only_the_allow_list() -> None:
     view = CachedMetagraph(ChainOnAndOff(KNOWN).read, clock=clock)
     await view.refresh()
     axon = Axon(ME, metagraph=view, gate=Gate(allow=frozenset({LISTED.address})), clock=clock)
-    axon.attach(SPECS, nothing)
+    axon.attach(ASK, nothing)
     knock = knocker(axon, clock)
     clock.advance(86_500)
     assert (await knock(KNOWN)).code == "chain_away"
@@ -117,7 +126,7 @@ async def test_before_the_chain_was_ever_read_nobody_is_known() -> None:
     view = CachedMetagraph(chain.read, clock=clock)
     assert not await view.refresh()
     axon = Axon(ME, metagraph=view, clock=clock)
-    axon.attach(SPECS, nothing)
+    axon.attach(ASK, nothing)
     clock.advance(5)
     reply = await knocker(axon, clock)(KNOWN)
     assert (reply.code, reply.headers["x-compute-stale"]) == ("chain_away", "never")
@@ -131,7 +140,7 @@ async def test_an_unknown_caller_makes_the_view_refresh_early() -> None:
     await view.start()
     try:
         axon = Axon(ME, metagraph=view, clock=clock)
-        axon.attach(SPECS, nothing)
+        axon.attach(ASK, nothing)
         knock = knocker(axon, clock)
         chain.wallets.append(NEW)
         clock.advance(5)
