@@ -10,6 +10,8 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+from base64 import b64decode
+from hashlib import sha256
 
 import pytest
 
@@ -18,6 +20,8 @@ from compute.adapters.ssh.session import SshSession
 from compute.crypto import sshkeys
 from compute.domain.requirement import Requirement
 from compute.errors import Code, ComputeError, PeerError
+from compute.proof import wire
+from compute.proof.program import prover_program
 from compute.protocol.dendrite import Dendrite
 from compute.protocol.synapses import LeaseAction, LeaseArguments
 from compute.renter.book import LeaseBook
@@ -25,6 +29,7 @@ from compute.renter.client import Renter, Wish
 from compute.renter.session import peer_of
 from compute.testing.rig import Rig, RigPlan
 from tests.command import COMMAND, ROOT, Ran, run, run_process
+from tests.unit.test_proof_vectors import SESSIONS, _requests
 
 pytestmark = pytest.mark.engine
 
@@ -436,3 +441,21 @@ def test_the_checker_passes_a_good_miner_and_names_a_bad_one(rig):
     bad.start()
     assert bad.process.wait(60) == Code.PEER_AWAY.spec.exit_code
     rig.neurons.pop("bad")
+
+
+def test_the_prover_gives_the_vectors_messages_inside_a_lease(rig, lease):
+    """The one-file program, in a leased container, answers byte for byte what the vectors say."""
+    vector = SESSIONS[1]
+    requests = _requests(vector)
+    key = LeaseBook(rig.root / "renter").keys(lease.name).ssh.private
+    with SshSession(lease.credentials, key) as session:
+        session.put(prover_program(), "/root/prover.pyz")
+        answers = session.run(
+            "python3 -I /root/prover.pyz | base64 -w0", stdin=b"".join(requests.values())
+        )
+    output = b64decode(answers.stdout)
+    for name in requests:
+        length = wire.HEADER_BYTES + wire.parse_header(output[: wire.HEADER_BYTES]).length
+        answer, output = output[:length], output[length:]
+        assert name == "ready" or sha256(answer).hexdigest() == vector["messages"][name]
+    assert output == b""
