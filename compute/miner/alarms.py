@@ -72,4 +72,8 @@ class Alarms:
         """End the scheduler's threads; stored alarms stay."""
         _BELLS.pop(self._owner, None)
         if self._scheduler.running:
+            # A shutdown in the middle of an alarm makes the scheduler's thread raise: pause first,
+            # and ask for something, which waits for its lock, so that it is in the middle of none.
+            self._scheduler.pause()
+            self._scheduler.get_job("")
             self._scheduler.shutdown(wait=False)

@@ -2,6 +2,7 @@
 
 import fcntl
 import resource
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,31 +169,36 @@ class MinerService:
         Rentals and probes keep running: the guard ends them should no miner come back. The
         settings' `on_stop` can have them ended instead.
         """
-        until = time.monotonic() + grace_s
         self._rounds.stop(0.5)
         self._alarms.stop()
-        if self._lock is not None:  # else it never started: the leases may be another miner's
+        # An engine that hangs must not keep the process: the next start does what is not done then.
+        work = threading.Thread(
+            target=self._wind_down, args=(grace_s,), name="lease-stop", daemon=True
+        )
+        work.start()
+        work.join(grace_s)
+        if work.is_alive():
+            _log.warning("the engine hangs: the next start settles what is left")
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        self.host.engine.close()
+
+    def _wind_down(self, grace_s: float) -> None:
+        if self._lock is None:  # it never started: the leases may be another miner's
+            self.manager.close(0)
+            return
+        try:
             self.challenges.close()
             self.manager.pool.close()
             self._end_sessions()
-        self.manager.close(max(0.5, until - time.monotonic()))
-        self._leave()
-        self.host.engine.close()
-
-    def _leave(self) -> None:
-        """Leave nothing that no lease needs: the network, and the guard."""
-        if self._lock is None:
-            return
-        try:
+            self.manager.close(grace_s)
             if not self.host.ledger.live():
                 self.manager.network.remove()
                 if self._guard is not None:
                     self._guard.stop()
         except ComputeError as failure:
             _log.warning("something is left behind", why=str(failure))
-        finally:
-            self._lock.close()
-            self._lock = None
 
     def _end_sessions(self) -> None:
         """End what cannot outlive this process, or everything where the settings say so."""

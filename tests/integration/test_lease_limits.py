@@ -10,6 +10,7 @@ import docker
 import pytest
 
 from compute.adapters.engine.baseimage import BaseImage
+from compute.adapters.engine.disk import LoopDisks
 from compute.domain.requirement import Requirement
 from compute.errors import Code, ComputeError
 from compute.miner.service import MinerService
@@ -307,3 +308,14 @@ def test_a_host_that_cannot_enforce_does_not_promise(
         renter.allocate(requirement=Requirement(disk_mib=100))
     assert refused.value.code is Code.UNSUPPORTED
     assert service.specs.reply().terms.disk is DiskEnforcement.NONE
+
+
+def test_a_disk_that_cannot_be_reserved_has_its_own_code(tmp_path: Path):
+    """What the host has not is refused before anything is written, and leaves nothing."""
+    disks = LoopDisks(tmp_path / "disks")
+    layer = tmp_path / "layer"
+    layer.mkdir()
+    with pytest.raises(ComputeError) as refused:
+        disks.attach("a" * 32, disks.room_mib() + 100_000, str(layer))
+    assert refused.value.code is Code.DISK_FULL
+    assert disks.known() == ()

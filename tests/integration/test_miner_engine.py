@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import docker
@@ -16,6 +17,7 @@ import paramiko
 import pytest
 
 from compute.adapters.engine.baseimage import BaseImage
+from compute.domain.container import build as build_container
 from compute.domain.lease import EndReason, LeaseState
 from compute.domain.requirement import Requirement
 from compute.errors import Code, ComputeError, UsageError
@@ -420,3 +422,28 @@ def test_a_watched_disk_ends_the_lease_that_outgrew_it(build: Build):
     wait_until(lambda: not ledger.get(greedy.lease_id).live, 10)
     assert ledger.get(greedy.lease_id).reason is EndReason.EVICTED
     assert ledger.get(modest.lease_id).state is LeaseState.ACTIVE
+
+
+def test_gpus_are_asked_for_by_uuid_and_a_host_without_says_so(
+    service: MinerService, docker_host: str
+):
+    """Exactly the assigned UUIDs are passed through; without a GPU runtime the start has a code."""
+    engine, ledger = service.host.engine, service.host.ledger
+    renter = FakeRenter(service)
+    lease = ledger.get(renter.allocate(requirement=Small).lease_id)
+    uuids = ("GPU-5ad0a6f2-0000", "GPU-5ad0a6f2-0001")
+    share = lease.assignment.model_copy(update={"gpus": uuids, "ports": ()})
+    spec = build_container(
+        replace(lease, id=secrets.token_hex(16), assignment=share), service.host.surroundings
+    )
+    container = engine.create(spec)
+    try:
+        host = inspect(docker_host, container)["HostConfig"]
+        assert isinstance(host, dict)
+        (asked,) = host["DeviceRequests"]
+        assert (asked["Count"], asked["DeviceIDs"]) == (0, list(uuids))
+        with pytest.raises(ComputeError) as refused:
+            engine.start(container)
+        assert refused.value.code is Code.HOST_UNFIT
+    finally:
+        engine.remove(container)

@@ -1,6 +1,7 @@
 """The miner's leases on an engine in memory: idempotency, operations, failures, deadlines."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from compute.crypto import possession
 from compute.domain.container import ContainerState
 from compute.domain.lease import EndReason, LeaseState
 from compute.domain.requirement import Requirement
-from compute.errors import AdmissionError, Code, ComputeError, EngineError, LeaseError
+from compute.errors import AdmissionError, Code, ComputeError, EngineError, LeaseError, UsageError
 from compute.miner.service import MinerService, open_service
 from compute.ports.hardware import GpuHealth
 from compute.protocol.synapses import (
@@ -672,3 +673,35 @@ def test_a_failing_warm_container_costs_nothing(build: Build, engine: FakeEngine
     assert engine.all == {}
     assert service.host.ledger.warm() == ()
     assert FakeRenter(service).allocate().available
+
+
+# --- stopping -------------------------------------------------------------------------------------
+
+
+def test_a_hanging_engine_does_not_keep_a_miner_from_stopping(build: Build, engine: FakeEngine):
+    """A stop returns within its grace though the engine answers nothing any more."""
+    service = build(on_stop="end")
+    service.start()
+    FakeRenter(service).allocate()
+    hang = threading.Event()
+    engine.fault = lambda _: hang.wait(30) and None
+    started = time.monotonic()
+    service.stop(1.0)
+    took_s = time.monotonic() - started
+    hang.set()
+    assert took_s < 3
+    assert service.manager.settle(5)
+
+
+def test_a_miner_that_never_started_stops_nothing(build: Build, engine: FakeEngine):
+    """Whoever was refused the state folder leaves the other's leases alone."""
+    service = build(on_stop="end")
+    service.start()
+    FakeRenter(service).allocate()
+    refused = build(on_stop="end")
+    with pytest.raises(UsageError):
+        refused.start()
+    refused.stop(1.0)
+    assert len(engine.all) == 1
+    service.stop(5.0)
+    assert engine.all == {}
