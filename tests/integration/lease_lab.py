@@ -6,6 +6,7 @@ import secrets
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ METADATA = "169.254.169.254"
 PUBLIC = "198.18.7.7"  # RFC 2544: benchmarks; nobody's, and not private either
 PRIVATE = "10.213.7.7"
 PORT = 8099
+START_S = 15
 
 
 def run(*command: str) -> None:
@@ -65,6 +67,7 @@ def _made() -> Iterator[Internet]:
         server = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{name}", "python3", "-c", serve],
         )
+        _await_answer((PUBLIC, PORT))
         yield Internet()
     finally:
         if server is not None:
@@ -73,6 +76,20 @@ def _made() -> Iterator[Internet]:
         run("ip", "netns", "del", name)
         with contextlib.suppress(subprocess.CalledProcessError):
             run("ip", "link", "del", outer)
+
+
+def _await_answer(address: tuple[str, int]) -> None:
+    """Wait until the listener in the namespace listens; an interpreter takes a moment to start."""
+    until = time.monotonic() + START_S
+    while True:
+        try:
+            socket.create_connection(address, 1).close()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 @contextlib.contextmanager
