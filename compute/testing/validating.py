@@ -18,6 +18,23 @@ from compute.validator.policies import load_policy
 from compute.validator.probing import RentalProbe
 from compute.validator.service import ValidatorParts, ValidatorService
 
+_SMALL_CLASS = """
+[[class]]
+name = "{name}"
+models = ["{model}"]
+development = true
+n = 128
+blocks = 4
+memory_mib = 1
+reference_tops = {{ value = 0.0000001, source = "nominal" }}
+sweep_reference_s = {{ value = 10.0, source = "nominal" }}
+"""
+SMALL_CLASSES = "version = 1\nsweep_width = 64\n" + "".join(
+    _SMALL_CLASS.format(name=name, model=model)
+    for name, model in (("cpu-dev", "cpu-dev"), ("l4", "NVIDIA L4"))
+)
+"""A class table whose proofs take milliseconds: a simulated GPU really runs what its class asks."""
+
 
 @dataclass(frozen=True, slots=True)
 class ValidatorRun:

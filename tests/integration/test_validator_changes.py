@@ -20,22 +20,9 @@ from compute.settings.validation import (
 from compute.testing.axon import view_of
 from compute.testing.chain import DevHost, DevWallet
 from compute.testing.miners import SimulatedMiner, serving
-from compute.testing.validating import ValidatorRun, validating
+from compute.testing.validating import SMALL_CLASSES, ValidatorRun, validating
 from compute.validator.challenges import sources_of
 
-CLASSES = """
-version = 1
-sweep_width = 64
-[[class]]
-name = "cpu-dev"
-models = ["cpu-dev"]
-development = true
-n = 128
-blocks = 4
-memory_mib = 1
-reference_tops = { value = 0.000001, source = "nominal" }
-sweep_reference_s = { value = 5.0, source = "nominal" }
-"""
 POLICY = """
 version = 1
 name = "two"
@@ -84,7 +71,7 @@ def run_of(host: DevHost, tmp_path: Path, *challenges: str, policy: str = "dev")
             deadline=DeadlineSettings(specs_s=1.0, setup_s=2.0),
             bound=BoundSettings(units=4),
         ),
-        classes=CLASSES,
+        classes=SMALL_CLASSES,
     )
 
 

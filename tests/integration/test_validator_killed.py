@@ -29,25 +29,12 @@ from compute.storage.evidence import EvidenceLog
 from compute.testing.axon import view_of
 from compute.testing.chain import DevHost
 from compute.testing.miners import Habit, SimulatedMiner, serving
-from compute.testing.validating import ValidatorRun, validate
+from compute.testing.validating import SMALL_CLASSES, ValidatorRun, validate
 from compute.validator.policies import load_policy
 from compute.validator.replay import holds, replay
 
 KILLS = int(os.environ.get("COMPUTE_KILLS", "8"))
 TEMPO = 12
-CLASSES = """
-version = 1
-sweep_width = 64
-[[class]]
-name = "cpu-dev"
-models = ["cpu-dev"]
-development = true
-n = 128
-blocks = 4
-memory_mib = 1
-reference_tops = { value = 0.000001, source = "nominal" }
-sweep_reference_s = { value = 5.0, source = "nominal" }
-"""
 SETTINGS = ValidationSettings(
     policy="dev",
     poll_s=0.02,
@@ -129,7 +116,7 @@ async def test_nothing_is_counted_twice_or_invented(host: DevHost, tmp_path: Pat
         phrase="//Validator",
         url=f"sqlite:///{tmp_path / 'validator.sqlite'}",
         settings=SETTINGS,
-        classes=CLASSES,
+        classes=SMALL_CLASSES,
     )
     async with serving(miners, view_of(validator.address)) as axons:
         for miner, axon in zip(miners, axons, strict=True):
