@@ -11,9 +11,9 @@ import os
 import platform
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median, quantiles
@@ -162,12 +162,10 @@ def spread(name: str, seconds: list[float]) -> Iterator[Row]:
 
 
 def in_parallel(count: int, work: Callable[[], object]) -> None:
-    """Run the same work in so many threads, and wait for all of them."""
-    threads = [threading.Thread(target=work) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Run the same work in so many threads, and wait for all of them; one that fails fails all."""
+    with ThreadPoolExecutor(count) as pool:
+        for each in [pool.submit(work) for _ in range(count)]:
+            each.result()
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float) -> None:

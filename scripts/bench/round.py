@@ -6,19 +6,23 @@ are honest. Miners, validator and load share this machine's processors.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from compute.testing.chain import DevWallet
 from scripts.bench.proof_rows import Row, print_table
 from scripts.bench.round_api import allocation_rows, weights_rows
 from scripts.bench.round_subnet import CLASSES, HONEST, VALIDATOR, Subnet, habit_of
@@ -66,10 +70,27 @@ def one_round(count: int) -> dict[str, Any]:
         figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         paid = {int(uid) - 1 for uid in figures.pop("vector")}
         honest = {number for number in range(count) if habit_of(number) == HONEST}
+        if honest - paid:
+            explain(f"sqlite:///{folder / 'validator.sqlite'}", honest - paid)
         return figures | {
             "cheats_paid": len(paid - honest),
             "honest_unpaid": len(honest - paid),
         }
+
+
+def explain(url: str, unpaid: set[int]) -> None:
+    """Say on standard error what is on record against honest miners that were not paid."""
+    hotkeys = {DevWallet(f"//Miner{number}").address for number in unpaid}
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
+        rows = database.execute("SELECT line FROM evidence").fetchall()
+    records = [json.loads(line) for (line,) in rows]
+    found = Counter(
+        f"{record['kind']} {record['outcome']} {record['reason']} {record.get('detail', '')}"
+        for record in records
+        if record["miner"] in hotkeys
+    )
+    for what, times in found.most_common(10):
+        print(f"unpaid though honest: {times} x {what}", file=sys.stderr)
 
 
 def round_rows(counts: list[int]) -> Iterator[Row]:

@@ -20,6 +20,7 @@ _MEANINGS: tuple[tuple[str, Code], ...] = (
     ("no such image", Code.IMAGE_MISSING),
     ("could not select device driver", Code.HOST_UNFIT),
     ("cannot assign requested address", Code.HOST_UNFIT),
+    ("no available ipv4 addresses", Code.NO_CAPACITY),
 )
 _PATH = re.compile(r"(?:/[\w.@:+-]+){2,}")
 _LONGEST = 300

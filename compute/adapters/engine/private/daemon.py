@@ -163,7 +163,7 @@ def _engine_settings(layout: Layout, choices: Choices) -> dict[str, Any]:
         "containerd": str(layout.run / "containerd.sock"),
         "storage-driver": choices.driver,
         "bridge": layout.bridge,
-        "default-address-pools": [{"base": choices.subnets.pool, "size": 28}],
+        "default-address-pools": [{"base": choices.subnets.pool, "size": network.NETWORK_PREFIX}],
         "cgroup-parent": layout.cgroup,
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
         "log-opts": {"max-size": "10m"},

@@ -26,6 +26,7 @@ _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 _SHARED_RULE = re.compile(r"-A DOCKER\S* (?!-j RETURN$)")
 _FILTERS = ("iptables", "ip6tables")
 _TABLES = ("filter", "nat", "raw")
+NETWORK_PREFIX = 24  # all leases of a miner are on one network
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Subnets:
 
     @property
     def pool(self) -> str:
-        """Where the engine's networks come from: 2048 of size 28."""
+        """Where the engine's networks come from: 128 of `NETWORK_PREFIX`."""
         return str(list(self.block.subnets(1))[1])
 
 
