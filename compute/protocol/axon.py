@@ -239,8 +239,8 @@ class Axon:
         request = _request(scope)
         try:
             page, headers = await self._respond(request, receive)
-        except ClientGoneError:
-            return
+        except (ClientGoneError, asyncio.CancelledError):
+            return  # nobody is there to hear: the client left, or this server ends
         headers = [*self._headers(page, request), *headers]
         await send({"type": "http.response.start", "status": page.status, "headers": headers})
         await send({"type": "http.response.body", "body": page.body})

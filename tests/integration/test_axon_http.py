@@ -229,9 +229,9 @@ async def test_draining_finishes_what_runs_and_takes_nothing_new(
 
 
 async def test_stopping_closes_the_port_and_cuts_what_hangs(
-    axon: Axon, dendrite: Dendrite, handlers: Handlers
+    axon: Axon, dendrite: Dendrite, handlers: Handlers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After `stop` nobody listens, and a hanging call has ended."""
+    """After `stop` nobody listens, and a hanging call has ended, without a traceback in the log."""
     running = asyncio.create_task(dendrite.call(peer_of(axon), WAIT, Text()))
     await asyncio.to_thread(handlers.entered.wait, 5)
     peer = peer_of(axon)
@@ -242,6 +242,7 @@ async def test_stopping_closes_the_port_and_cuts_what_hangs(
     with pytest.raises(ComputeError) as gone:
         await dendrite.call(peer, TELL, Text())
     assert (cut.value.code, gone.value.code) == (Code.PEER_AWAY, Code.PEER_AWAY)
+    assert [entry.message for entry in caplog.records if entry.exc_info] == []
 
 
 async def test_a_taken_port_is_a_usage_error(axon: Axon) -> None:
