@@ -5,6 +5,7 @@ changes no score.
 """
 
 import errno
+import traceback
 from concurrent.futures import BrokenExecutor
 from typing import NamedTuple
 
@@ -73,19 +74,31 @@ def judge(error: BaseException) -> Judgement:
 def judge_answer(error: Exception) -> Judgement:
     """The outcome of an error that came up while a miner's answers were being worked with.
 
-    Whatever is not known to be our own side's fault was caused by what the miner said, and is
-    malformed: were it inconclusive, a miner could escape each measurement by an answer that trips
-    it.
+    Whatever is not foreseen is taken to be caused by what the miner said, and is malformed: were it
+    inconclusive, a miner could escape each measurement by an answer that trips it. That it was a
+    defect of ours shows when it strikes most of a round: `compute.validator.witness` tells then.
     """
     if isinstance(error, ComputeError | TimeoutError | BrokenExecutor):
         return judge(error)
-    if isinstance(error, MemoryError | NameError | ImportError | AssertionError):
-        log.error("our_own_fault", exc_info=error)  # a lack or a defect that no answer can cause
-        return failed(Reason.OUR_FAULT, type(error).__name__)
-    if isinstance(error, OSError) and error.errno in _OUR_LACK:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OUR_LACK):
+        log.error("our_own_lack", exc_info=error)
         return failed(Reason.OUR_FAULT, type(error).__name__)
     log.warning("answer_broke_a_check", exc_info=error)
-    return failed(Reason.MALFORMED, f"its answer cannot be worked with: {type(error).__name__}")
+    return failed(
+        Reason.MALFORMED,
+        f"its answer cannot be worked with: {type(error).__name__} in {_place(error)}",
+    )
+
+
+def _place(error: BaseException) -> str:
+    """Where in this product an error came up: its innermost line of ours."""
+    frames = traceback.walk_tb(error.__traceback__)
+    ours = [
+        f"{name}:{line}"
+        for frame, line in frames
+        if (name := frame.f_globals.get("__name__", "")).startswith("compute.")
+    ]
+    return ours[-1] if ours else "other code"
 
 
 def judge_refusal(code: Code, detail: str = "") -> Judgement:

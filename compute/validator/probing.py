@@ -15,7 +15,7 @@ from compute.validator.crowd import Exclusion, each
 from compute.validator.observing import Desk
 from compute.validator.outcomes import Judgement, judge_answer
 from compute.validator.targets import Target
-from compute.validator.witness import Witness
+from compute.validator.witness import BROKEN, SILENT, Witness
 
 GRACE_S = 30.0  # a probe that gives back what it leased may take so long beyond its deadline
 
@@ -87,6 +87,7 @@ class ProbeRound:
             if target.hotkey not in done and self._claims(target)
         ]
         due.sort(key=lambda entry: (entry[0], entry[1].uid))
+        broken = Witness(view, BROKEN)  # of the whole round
 
         async def measure(entry: tuple[int, Target]) -> None:
             block, target = entry
@@ -96,12 +97,20 @@ class ProbeRound:
                 observation = await self._rent(round_id, target)
             finally:
                 await self._alone.unshare()
-            witness = Witness(view)
-            witness.hold(observation, answered_before=True)
-            for settled in await witness.verdicts() or [observation]:
+            if broken.hold(observation, answered_before=self._passed_before(target)):
+                return
+            silent = Witness(view, SILENT)
+            silent.hold(observation, answered_before=True)
+            for settled in await silent.verdicts() or [observation]:
                 await self._desk.write(settled)
 
         await each(due, measure, at_once=self._at_once)
+        for observation in await broken.verdicts():
+            await self._desk.write(observation)
+
+    def _passed_before(self, target: Target) -> bool:
+        last = self._desk.recorder.book.miner(target.hotkey).latest(self.kind, 0)
+        return last is not None and last.outcome is Outcome.PASSED
 
     def _claims(self, target: Target) -> bool:
         claim = self._desk.recorder.book.miner(target.hotkey).claim(0)

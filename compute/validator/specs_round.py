@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from compute.domain.evidence import EvidenceKind, Observation, Outcome
 from compute.domain.measurement import ClaimedGpu, SpecsContent
+from compute.errors import Code, PeerError
 from compute.protocol.synapses import SPECS, SpecsReply, SpecsRequest
 from compute.validator.crowd import each
 from compute.validator.observing import Desk, entry_of
@@ -13,6 +16,7 @@ from compute.validator.targets import Target
 from compute.validator.transport import Caller
 from compute.validator.witness import Witness
 
+MOST_GPUS = 4096  # of one claim, as many as evidence holds
 GRACE_S = 2.0  # beyond the call's own deadline, which should have ended it
 
 
@@ -70,18 +74,22 @@ def claim_of(reply: SpecsReply, address: str, body_sha256: str) -> SpecsContent:
     """What evidence keeps of a claim.
 
     Raises:
-        ValueError: its sums are beyond what evidence holds.
+        PeerError: `PEER_INVALID` when its sums are beyond what evidence holds.
     """
-    return SpecsContent(
-        address=address,
-        software=reply.software,
-        gpus=tuple(
-            ClaimedGpu(uuid=gpu.uuid, model=gpu.model, memory_mib=gpu.memory_mib)
-            for host in reply.hosts
-            for gpu in host.gpus
-        )[:4096],
-        hosts=len(reply.hosts),
-        cpus=sum(host.cpus for host in reply.hosts),
-        memory_mib=sum(host.memory_mib for host in reply.hosts),
-        body_sha256=body_sha256,
+    gpus = tuple(
+        ClaimedGpu(uuid=gpu.uuid, model=gpu.model, memory_mib=gpu.memory_mib)
+        for host in reply.hosts
+        for gpu in host.gpus
     )
+    try:
+        return SpecsContent(
+            address=address,
+            software=reply.software,
+            gpus=gpus[:MOST_GPUS],
+            hosts=len(reply.hosts),
+            cpus=sum(host.cpus for host in reply.hosts),
+            memory_mib=sum(host.memory_mib for host in reply.hosts),
+            body_sha256=body_sha256,
+        )
+    except ValidationError as error:
+        raise PeerError(Code.PEER_INVALID, "it claims more than there can be") from error

@@ -196,7 +196,8 @@ def test_miner_that_turns_a_probe_away_has_failed_it(code: Code, judged: tuple[O
         (OSError(11, "no such host"), Outcome.FAILED),
         (OSError(24, "too many open files"), Outcome.INCONCLUSIVE),
         (MemoryError(), Outcome.INCONCLUSIVE),
-        (NameError(), Outcome.INCONCLUSIVE),
+        (NameError(), Outcome.FAILED),
+        (AssertionError(), Outcome.FAILED),
         (PeerError(Code.PEER_AWAY), Outcome.FAILED),
         (ComputeError(Code.STORAGE_FAILED), Outcome.INCONCLUSIVE),
     ],
@@ -204,3 +205,91 @@ def test_miner_that_turns_a_probe_away_has_failed_it(code: Code, judged: tuple[O
 def test_only_what_we_lack_ourselves_excuses_a_miner(error: Exception, outcome: Outcome):
     """An error while a miner's answers are worked with is held against it unless it is ours."""
     assert judge_answer(error).outcome is outcome
+
+
+# --- A defect of ours, or the answer of some -----------------------------------------------------
+
+GPU = ClaimedGpu(uuid="a", model="x", memory_mib=1)
+ALL = frozenset(target.hotkey for target in TARGETS)
+MALFORMED = (Outcome.FAILED, Reason.MALFORMED)
+EXCUSED = (Outcome.INCONCLUSIVE, Reason.OUR_FAULT)
+FINE = (Outcome.PASSED, Reason.OK)
+
+
+def answers(struck: frozenset[str]) -> dict[str, tuple[Outcome, Reason]]:
+    """What is to be found where those that are struck are judged malformed."""
+    return {key: MALFORMED if key in struck else FINE for key in ALL}
+
+
+class Defective:
+    """Stands for code of ours that breaks over the answers of some miners, or over everybody's."""
+
+    def __init__(self, struck: frozenset[str]) -> None:
+        self.struck = struck
+
+    async def call(self, peer: Peer, _synapse: Any, _request: Any, **_: Any) -> Any:
+        """Specs, the receipt of which is missing for those that are struck."""
+        receipt = None if peer.hotkey in self.struck else RECEIPT
+        return SimpleNamespace(reply=claim(1024), receipt=receipt)
+
+    async def rent(self, peer: Peer, _deadline_s: float) -> ProbeVerdict:
+        """Rent; breaks for those that are struck."""
+        return ProbeVerdict(PASSED, ready_ms=int("²") if peer.hotkey in self.struck else 1)
+
+
+async def specs(desk: Desk, number: int, struck: frozenset[str]) -> None:
+    rounds = SpecsRound(desk, Defective(struck), deadline_s=5, at_once=4)
+    await rounds.run(f"specs-{number}", TARGETS)
+
+
+async def probes(desk: Desk, number: int, struck: frozenset[str]) -> None:
+    if not desk.recorder.book.miners:
+        for target in TARGETS:
+            claimed = SpecsContent(gpus=(GPU,))
+            await desk.write(desk.observe(EvidenceKind.SPECS, "specs-1", target, PASSED, claimed))
+    rounds = ProbeRound(
+        desk, Defective(struck), deadline_s=5, at_once=2, spread_blocks=1, alone=Exclusion()
+    )
+    await rounds.run(f"probe-{number}", TARGETS)
+
+
+KINDS = pytest.mark.parametrize(
+    ("kind", "measure"), [(EvidenceKind.SPECS, specs), (EvidenceKind.PROBE, probes)]
+)
+
+
+@KINDS
+async def test_defect_of_ours_is_held_against_nobody(
+    desk: Desk, kind: EvidenceKind, measure: Callable[[Desk, int, frozenset[str]], Any]
+):
+    """What breaks over all answers of a round is our fault, in the next round as well."""
+    await measure(desk, 1, frozenset())
+    for number in (2, 3):
+        await measure(desk, number, ALL)
+        assert found(desk, kind) == dict.fromkeys(ALL, EXCUSED)
+        latest = [desk.recorder.book.miner(key).latest(kind, 0) for key in ALL]
+        assert all(check and check.outcome is Outcome.PASSED for check in latest)
+
+
+@KINDS
+@pytest.mark.parametrize("struck", [1, 3])
+async def test_answers_that_trip_us_are_malformed(
+    desk: Desk, kind: EvidenceKind, measure: Callable[[Desk, int, frozenset[str]], Any], struck: int
+):
+    """One miner, or three of seven in league, gain nothing by answers that trip our code."""
+    tripping = frozenset(sorted(ALL)[:struck])
+    await measure(desk, 1, frozenset())
+    await measure(desk, 2, tripping)
+    assert found(desk, kind) == answers(tripping)
+
+
+@KINDS
+async def test_crowd_of_strangers_excuses_nobody(
+    desk: Desk, kind: EvidenceKind, measure: Callable[[Desk, int, frozenset[str]], Any]
+):
+    """Miners that never passed make no majority: all that they send that trips us is malformed."""
+    strangers = frozenset(sorted(ALL)[:3])
+    await measure(desk, 1, strangers)
+    tripping = frozenset(sorted(ALL)[:4])  # four of seven, but one of the four that are any good
+    await measure(desk, 2, tripping)
+    assert found(desk, kind) == answers(tripping)
