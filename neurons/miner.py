@@ -25,6 +25,7 @@ from compute.protocol.axon import Axon
 from compute.protocol.gate import Gate
 from compute.protocol.limits import Limits
 from compute.protocol.synapses import ALLOCATE, CHALLENGE, LEASE, SPECS
+from compute.protocol.tls import ensure_certificate, server_context
 from compute.protocol.view import CachedMetagraph
 from compute.settings.network import announced_ip
 from compute.settings.roles import MinerSettings
@@ -44,6 +45,8 @@ async def main(settings: MinerSettings, stop: asyncio.Event) -> int:
     ip = announced_ip(settings.axon.external_ip)
     dialled = announced_ip(settings.leases.advertised_host or ip)
     port = settings.axon.external_port or settings.axon.port
+    certificate = settings.axon.certificate
+    pin = None if certificate is None else ensure_certificate(certificate)
     chain = SdkChain(settings.subtensor.network, settings.netuid, wallet)
     view = CachedMetagraph(chain.metagraph, refresh_s=12)
     try:
@@ -65,7 +68,7 @@ async def main(settings: MinerSettings, stop: asyncio.Event) -> int:
         await view.start()
         await axon.start(settings.axon.host, settings.axon.port)
         async with miner_dashboard(service, identity, settings.dashboard, registry):
-            await _serve(service, axon, chain, (ip, port), stop)
+            await _serve(service, axon, chain, (ip, port, pin), stop)
     finally:
         await view.stop()
         await chain.close()
@@ -76,7 +79,7 @@ async def _serve(
     service: MinerService,
     axon: Axon,
     chain: SdkChain,
-    address: tuple[str, int],
+    address: tuple[str, int, bytes | None],
     stop: asyncio.Event,
 ) -> None:
     """From the first reconciliation to the last answer."""
@@ -114,6 +117,7 @@ def _axon(
         gate=gate,
         limits=Limits(view_fresh_s=settings.gate.max_view_age_s),
         registry=registry,
+        tls=settings.axon.certificate and server_context(settings.axon.certificate),
         title="compute miner",
         version=__version__,
     )
@@ -161,14 +165,14 @@ async def _check_registered(chain: SdkChain, hotkey: str) -> None:
         raise WalletError(Code.NOT_REGISTERED, f"{hotkey} on subnet {metagraph.netuid}")
 
 
-async def _announce(chain: SdkChain, ip: str, port: int) -> None:
+async def _announce(chain: SdkChain, ip: str, port: int, pin: bytes | None) -> None:
     """Keep the chain's word for where this miner is true, through outages and deregistration."""
     announced = False
     while True:
         try:
-            await chain.serve_axon(ip, port)
+            await chain.serve_axon(ip, port, pin)
             if not announced:
-                _log.info("announced on chain", ip=ip, port=port)
+                _log.info("announced on chain", ip=ip, port=port, tls=pin is not None)
             announced = True
         except (ChainError, ComputeError) as error:
             announced = False

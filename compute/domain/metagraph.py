@@ -14,6 +14,7 @@ class Neuron:
         incentive: share of miner emission, 0 to 1.
         dividends: share of validator emission, 0 to 1.
         last_update: block of the last weights (or of the registration).
+        certificate_sha256: published for the axon's TLS (32 bytes); None: it speaks plain HTTP.
     """
 
     uid: int
@@ -26,6 +27,7 @@ class Neuron:
     dividends: float
     last_update: int
     active: bool = True
+    certificate_sha256: bytes | None = None
 
 
 @dataclass(frozen=True)

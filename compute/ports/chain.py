@@ -39,8 +39,15 @@ class Chain(Protocol):
         """The subnet's neurons now; raises `SUBNET_MISSING` when there is no such subnet."""
         ...
 
-    async def serve_axon(self, ip: str, port: int) -> None:
-        """Announce this neuron's axon; a no-op when the chain already says the same."""
+    async def serve_axon(self, ip: str, port: int, certificate_sha256: bytes | None = None) -> None:
+        """Announce this neuron's axon; a no-op when the chain already says the same.
+
+        Args:
+            ip: IPv4 or IPv6 address.
+            port: TCP port.
+            certificate_sha256: of the axon's TLS certificate (32 bytes), which others pin; None
+                announces plain HTTP, and takes back what was published before.
+        """
         ...
 
     async def set_weights(self, weights: Mapping[int, float], version_key: int) -> WeightsReceipt:

@@ -81,21 +81,23 @@ async def announced(exam: Exam, note: StepNote) -> None:
             f"UID {neuron.uid} announces no axon on chain",
             hint="the miner's log says why; the chain limits how often an address may change",
         )
-    await _answers(neuron.axon)
+    await _answers(neuron.axon, neuron.certificate_sha256)
     note.passed(f"{neuron.axon} answers from here; only others can tell whether it does from there")
 
 
-async def _answers(axon: str) -> None:
-    """Ask an axon for its health.
+async def _answers(axon: str, certificate_sha256: bytes | None) -> None:
+    """Ask an axon for its health, over TLS if it publishes a certificate.
 
     Raises:
         PeerError: `PEER_AWAY`.
     """
     timeout = aiohttp.ClientTimeout(total=ENDPOINT_S)
+    scheme = "https" if certificate_sha256 else "http"
+    pin = aiohttp.Fingerprint(certificate_sha256) if certificate_sha256 else True
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"http://{axon}/healthz") as answer,
+            session.get(f"{scheme}://{axon}/healthz", ssl=pin) as answer,
         ):
             if answer.status != OK:
                 raise PeerError(Code.PEER_AWAY, f"{axon} answers with {answer.status}")

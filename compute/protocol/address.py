@@ -38,7 +38,7 @@ class Peer:
     certificate_sha256: bytes | None = None
 
     @classmethod
-    def parse(cls, hotkey: str, address: str) -> "Peer":
+    def parse(cls, hotkey: str, address: str, certificate_sha256: bytes | None = None) -> "Peer":
         """Read an address as the chain gives it: `ip:port` or `[v6]:port`.
 
         Raises:
@@ -52,7 +52,7 @@ class Peer:
             raise _refuse("not an ip:port")
         if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= _HIGHEST_PORT):
             raise _refuse("not a port")
-        return cls(hotkey, str(ip), int(port))
+        return cls(hotkey, str(ip), int(port), certificate_sha256)
 
     @property
     def address(self) -> str:

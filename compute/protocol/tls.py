@@ -72,6 +72,18 @@ def fingerprint(path: Path) -> bytes:
     return sha256(certificate.public_bytes(Encoding.DER)).digest()
 
 
+def ensure_certificate(path: Path) -> bytes:
+    """Make a key and a certificate unless the file is there already.
+
+    Returns:
+        The certificate's SHA-256, 32 bytes.
+
+    Raises:
+        UsageError: when it cannot be written, or what is there is no certificate.
+    """
+    return fingerprint(path) if path.exists() else make_certificate(path)
+
+
 def server_context(path: Path) -> ssl.SSLContext:
     """Context for `Axon(tls=…)` from a PEM file with key and certificate.
 

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from compute.crypto import sshkeys
 from compute.domain.hardware import Value
 from compute.errors import Code, ComputeError, LeaseError, UsageError
+from compute.protocol.address import Peer
 from compute.protocol.synapses import Credentials
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class LeaseRecord(Value):
         address: `ip:port` of the miner's axon when the lease was made.
         idempotency_key: of the request, so that a repeat finds the same lease.
         credentials: opened; None until the miner has answered.
+        certificate_sha256: of the axon's TLS certificate then, in hex; empty: plain HTTP.
     """
 
     name: str
@@ -55,6 +57,16 @@ class LeaseRecord(Value):
     created_at: float
     credentials: Credentials | None = None
     ended: bool = False
+    certificate_sha256: str = ""
+
+    @property
+    def peer(self) -> Peer:
+        """The miner's axon.
+
+        Raises:
+            PeerError: `ADDRESS_REFUSED` when the address is none.
+        """
+        return Peer.parse(self.miner, self.address, bytes.fromhex(self.certificate_sha256) or None)
 
     @property
     def opened(self) -> Credentials:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from compute.crypto import envelope, possession
 from compute.domain.lease import LeaseKind
-from compute.domain.metagraph import Metagraph
+from compute.domain.metagraph import Metagraph, Neuron
 from compute.domain.requirement import Requirement
 from compute.errors import Code, ComputeError, LeaseError, PeerError
 from compute.protocol.dendrite import Answer, Dendrite, Peer
@@ -121,15 +121,16 @@ class Renter:
         """Ask every miner that announces an axon; gives offers and, by UID, what went wrong."""
         asked = [neuron for neuron in metagraph.neurons if neuron.axon]
 
-        async def ask(uid: int, hotkey: str, axon: str) -> Offer | tuple[int, ComputeError]:
+        async def ask(neuron: Neuron) -> Offer | tuple[int, ComputeError]:
+            uid = neuron.uid
             try:
-                peer = Peer.parse(hotkey, axon)
+                peer = Peer.parse(neuron.hotkey, neuron.axon or "", neuron.certificate_sha256)
                 answer = await self._dendrite.call(peer, SPECS, SpecsRequest(), trace=self._trace)
             except ComputeError as error:
                 return uid, error
             return Offer(uid, peer, answer.reply, answer.elapsed_s, answer.stale)
 
-        results = await asyncio.gather(*(ask(n.uid, n.hotkey, n.axon or "") for n in asked))
+        results = await asyncio.gather(*(ask(neuron) for neuron in asked))
         offers = [item for item in results if isinstance(item, Offer)]
         faults = dict(item for item in results if not isinstance(item, Offer))
         return sorted(offers, key=lambda offer: offer.uid), faults
@@ -154,6 +155,7 @@ class Renter:
             name=name or self._book.new_name(),
             miner=peer.hotkey,
             address=peer.address,
+            certificate_sha256=(peer.certificate_sha256 or b"").hex(),
             idempotency_key=f"up-{uuid4().hex}",
             netuid=self._netuid,
             created_at=self._now(),
@@ -184,8 +186,7 @@ class Renter:
         """Ask again for a lease whose answer was lost; the same request gives the same lease."""
         text = self._book.attached(record.name, REQUEST_FILE)
         request = AllocateRequest.model_validate_json(text)
-        peer = Peer.parse(record.miner, record.address)
-        answer = await self._dendrite.call(peer, ALLOCATE, request, trace=self._trace)
+        answer = await self._dendrite.call(record.peer, ALLOCATE, request, trace=self._trace)
         return self._opened(record, answer)
 
     def _opened(self, record: LeaseRecord, answer: Answer[AllocateReply]) -> LeaseRecord:
@@ -227,8 +228,7 @@ class Renter:
             nonce=nonce,
             proof=possession.prove(keys.rsa, signed),
         )
-        peer = Peer.parse(record.miner, record.address)
-        answer = await self._dendrite.call(peer, LEASE, request, trace=self._trace)
+        answer = await self._dendrite.call(record.peer, LEASE, request, trace=self._trace)
         reply = answer.reply
         if action in RECORDED:
             self._book.keep_receipt(record.name, answer.receipt)

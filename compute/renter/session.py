@@ -77,4 +77,4 @@ def peer_of(neuron: Neuron) -> Peer:
     """Where a neuron is called; raises `PeerError` `PEER_AWAY` when it announces nothing."""
     if neuron.axon is None:
         raise PeerError(Code.PEER_AWAY, f"UID {neuron.uid} announces no axon on chain")
-    return Peer.parse(neuron.hotkey, neuron.axon)
+    return Peer.parse(neuron.hotkey, neuron.axon, neuron.certificate_sha256)

@@ -93,3 +93,8 @@ class AxonSettings(Settings):
     external_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="port announced on chain; 0 announces the one listened on"
     )
+    certificate: Path | None = Field(
+        None,
+        description="PEM file with key and certificate for TLS, made if there is none; its"
+        " fingerprint is published on chain; empty: plain HTTP",
+    )

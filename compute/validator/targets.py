@@ -14,11 +14,13 @@ class Target:
 
     Attributes:
         address: as announced on chain; empty when it announces none.
+        certificate_sha256: of its TLS certificate, as published on chain; None: plain HTTP.
     """
 
     uid: int
     hotkey: str
     address: str
+    certificate_sha256: bytes | None = None
 
     def peer(self) -> Peer:
         """Whom to call.
@@ -28,7 +30,7 @@ class Target:
         """
         if not self.address:
             raise PeerError(Code.ADDRESS_REFUSED, "it announces no address")
-        return Peer.parse(self.hotkey, self.address)
+        return Peer.parse(self.hotkey, self.address, self.certificate_sha256)
 
 
 def targets_of(
@@ -42,7 +44,7 @@ def targets_of(
         known: hotkeys with evidence: a miner that stops announcing itself is still measured.
     """
     return tuple(
-        Target(neuron.uid, neuron.hotkey, neuron.axon or "")
+        Target(neuron.uid, neuron.hotkey, neuron.axon or "", neuron.certificate_sha256)
         for neuron in metagraph.neurons
         if neuron.hotkey != own_hotkey and (neuron.axon or neuron.hotkey in known)
     )

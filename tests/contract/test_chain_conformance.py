@@ -161,6 +161,21 @@ async def test_moving_an_axon_waits_for_the_limit(host: ChainHost):
     assert (await see(host, miner)).axon == "127.0.0.2:8092"
 
 
+async def test_a_certificate_is_published_changed_and_taken_back(host: ChainHost):
+    """Others read an axon's fingerprint beside its address, and none once it is plain again."""
+    miner = await register(host, "//Bob")
+    pins = [b"\x01" * 32, b"\x02" * 32, None]
+    async with joined(host, miner) as chain:
+        for pin in pins:
+            await chain.serve_axon("127.0.0.2", 8091, pin)
+            found = await see(host, miner)
+            assert (found.axon, found.certificate_sha256) == ("127.0.0.2:8091", pin)
+            before = await balance(host, miner)
+            await chain.serve_axon("127.0.0.2", 8091, pin)
+            assert await balance(host, miner) == before
+            host.advance(RULES.serving_rate_limit)
+
+
 # Weights and epochs --------------------------------------------------------------------------
 
 

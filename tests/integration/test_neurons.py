@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import docker
@@ -18,6 +19,7 @@ from compute.domain.requirement import Requirement
 from compute.errors import Code, ComputeError
 from compute.protocol.dendrite import Dendrite, Peer
 from compute.protocol.synapses import SPECS, LeaseAction, SpecsRequest
+from compute.protocol.tls import fingerprint
 from compute.renter.book import LeaseBook, LeaseRecord
 from compute.renter.client import Renter, Wish
 from compute.renter.session import peer_of
@@ -336,3 +338,31 @@ def test_a_submitter_sets_what_its_master_has_published(rig):
 
 def port_of(miner) -> int:
     return int(miner.arguments[miner.arguments.index("--axon.port") + 1])
+
+
+async def ask_specs(rig: Rig, peer: Peer) -> int:
+    async with Dendrite(rig.wallet("validator"), allow_private=True) as dendrite:
+        return (await dendrite.call(peer, SPECS, SpecsRequest())).reply.total.cpus
+
+
+def test_an_axon_with_a_certificate_is_found_pinned_and_taken_back(rig, tmp_path):
+    """The fingerprint reaches callers through the chain; a wrong or missing pin gets no answer."""
+    file = tmp_path / "axon.pem"
+    miner = rig.start_miner(axon__certificate=str(file))
+    rig.wait_ready(miner)
+    peer = asyncio.run(peer_of_miner(rig))
+    assert peer.certificate_sha256 == fingerprint(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert asyncio.run(ask_specs(rig, peer)) > 0
+    for pin, code in ((b"\x07" * 32, Code.PEER_INVALID), (None, Code.PEER_AWAY)):
+        with pytest.raises(ComputeError) as refused:
+            asyncio.run(ask_specs(rig, replace(peer, certificate_sha256=pin)))
+        assert refused.value.code is code
+    assert miner.stop()[0] == 0
+    rig.wait_ready(rig.start_miner())
+    plain = rig.wait("a plain axon", lambda: without_pin(asyncio.run(peer_of_miner(rig))), 30)
+    assert asyncio.run(ask_specs(rig, plain)) > 0
+
+
+def without_pin(peer: Peer) -> Peer | None:
+    return peer if peer.certificate_sha256 is None else None

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import bittensor as bt
 
+from compute.adapters.chain import certificates
 from compute.adapters.chain.failures import FAILURES, is_away, translate
 from compute.adapters.chain.network import open_client
 from compute.domain.metagraph import Metagraph, Neuron
@@ -27,6 +28,7 @@ WRITE_RETRIES = 2
 
 _UIDS = ("SubtensorModule", "Uids")
 _AXONS = ("SubtensorModule", "Axons")
+_CERTIFICATES = ("SubtensorModule", "NeuronCertificates")
 _SUBNETS = ("SubtensorModule", "NetworksAdded")
 _COMMITMENTS = ("Commitments", "CommitmentOf")
 
@@ -100,20 +102,29 @@ class SdkChain:
             found = await client.subnets.metagraph(self._netuid, commitments=False)
             if found is None:
                 raise self._no_subnet()
-            return _metagraph(found)
+            published = await client.query_map(_CERTIFICATES, [self._netuid])
+            return _metagraph(found, {str(key): certificates.read(one) for key, one in published})
 
         return await self._reading(read)
 
-    async def serve_axon(self, ip: str, port: int) -> None:
+    async def serve_axon(self, ip: str, port: int, certificate_sha256: bytes | None = None) -> None:
         """Announce this neuron's axon; a no-op when the chain already says the same."""
 
         async def serve(client: bt.Client) -> None:
             await self._uid(client)
-            known = await client.query(_AXONS, [self._netuid, self.hotkey])
-            if not _is_announced(known, ip, port):
-                intent = bt.ServeAxon(netuid=self._netuid, ip=ip, port=port)
-                result = await client.execute(intent, self._signer, retries=WRITE_RETRIES)
-                result.raise_for_failure()
+            key = [self._netuid, self.hotkey]
+            known, pin = await client.query(_AXONS, key), await client.query(_CERTIFICATES, key)
+            pinned = certificates.read(pin)
+            if _is_announced(known, ip, port) and pinned == certificate_sha256:
+                return
+            intent: bt.Intent = bt.ServeAxon(netuid=self._netuid, ip=ip, port=port)
+            if certificate_sha256 is not None or pinned is not None:
+                published = certificates.published(certificate_sha256)
+                intent = bt.ServeAxonTls(
+                    netuid=self._netuid, ip=ip, port=port, certificate=published
+                )
+            result = await client.execute(intent, self._signer, retries=WRITE_RETRIES)
+            result.raise_for_failure()
 
         await self._writing(serve)
 
@@ -240,20 +251,20 @@ class SdkChain:
         return ChainError(Code.SUBNET_MISSING, f"subnet {self._netuid}")
 
 
-def _metagraph(found: bt.Metagraph) -> Metagraph:
+def _metagraph(found: bt.Metagraph, pins: Mapping[str, bytes | None]) -> Metagraph:
     raw = found.raw
     extra = {name: int(raw[name]) for name in EXTRA if raw.get(name) is not None}
     return Metagraph(
         netuid=found.netuid,
         block=found.block,
-        neurons=tuple(_neuron(one) for one in found.neurons),
+        neurons=tuple(_neuron(one, pins.get(one.hotkey)) for one in found.neurons),
         tempo=found.tempo,
         blocks_since_epoch=found.blocks_since_last_step,
         extra=extra,
     )
 
 
-def _neuron(one: bt.MetagraphNeuron) -> Neuron:
+def _neuron(one: bt.MetagraphNeuron, pin: bytes | None) -> Neuron:
     return Neuron(
         uid=one.uid,
         hotkey=one.hotkey,
@@ -265,6 +276,7 @@ def _neuron(one: bt.MetagraphNeuron) -> Neuron:
         dividends=one.dividends,
         last_update=one.last_update,
         active=one.active,
+        certificate_sha256=pin,
     )
 
 

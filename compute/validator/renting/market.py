@@ -90,7 +90,7 @@ class Market:
         neuron = self._view.metagraph.neuron(hotkey)
         if neuron is None or not neuron.axon:
             return None
-        return Target(neuron.uid, hotkey, neuron.axon)
+        return Target(neuron.uid, hotkey, neuron.axon, neuron.certificate_sha256)
 
     def taken(self, hotkey: str, granted: Requirement) -> None:
         """Count off what was just leased, until the miner is asked again."""

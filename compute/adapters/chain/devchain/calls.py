@@ -28,6 +28,7 @@ Admission = Callable[[Tx, str, Args], None]
 Call = Callable[[Tx, str, Args], list[Event]]
 
 COMMIT_REVEAL_VERSION = 4
+MAX_KEY_BYTES = 64  # of a neuron's certificate
 MAX_COMMIT_BYTES = 5_000
 MAX_UNREVEALED = 10
 LOCALHOST_V4 = 0x7F00_0001
@@ -80,6 +81,20 @@ def serve_axon(tx: Tx, signer: str, args: Args) -> list[Event]:
         ),
     )
     return [event("SubtensorModule", "AxonServed", [args["netuid"], signer])]
+
+
+def serve_axon_tls(tx: Tx, signer: str, args: Args) -> list[Event]:
+    """As `serve_axon`, with an entry of an algorithm's number and a key, kept without a look.
+
+    An entry that is too long or empty is dropped, and what was there before stays.
+    """
+    entry = bytes.fromhex(args["certificate"].removeprefix("0x"))
+    if 0 < len(entry) <= 1 + MAX_KEY_BYTES:
+        tx.db.execute(
+            "INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?)",
+            (args["netuid"], signer, entry[0], "0x" + entry[1:].hex()),
+        )
+    return serve_axon(tx, signer, args)
 
 
 def _check_endpoint(ip: int, ip_type: int, port: int) -> None:
@@ -184,6 +199,7 @@ _WEIGHTS: Mapping[str, Call] = {
 CALLS: Mapping[tuple[str, str], Call] = {
     ("SubtensorModule", "burned_register"): burned_register,
     ("SubtensorModule", "serve_axon"): serve_axon,
+    ("SubtensorModule", "serve_axon_tls"): serve_axon_tls,
     ("Commitments", "set_commitment"): set_commitment,
     **{("SubtensorModule", name): call for name, call in _WEIGHTS.items()},
 }
@@ -191,6 +207,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
 
 ADMISSIONS: Mapping[tuple[str, str], Admission] = {
     ("SubtensorModule", "serve_axon"): admit_axon,
+    ("SubtensorModule", "serve_axon_tls"): admit_axon,
     **{("SubtensorModule", name): admit_weights for name in _WEIGHTS},
 }
 """What is checked before a call is let into a block; calls without a row are not."""

@@ -153,6 +153,7 @@ def _prune(tx: Tx, here: Subnet) -> int | None:
     tx.db.execute("DELETE FROM neurons WHERE netuid = ? AND uid = ?", (here.netuid, uid))
     tx.db.execute("DELETE FROM weights WHERE netuid = ? AND uid = ?", (here.netuid, uid))
     tx.db.execute("DELETE FROM axons WHERE netuid = ? AND hotkey = ?", (here.netuid, hotkey))
+    tx.db.execute("DELETE FROM certificates WHERE netuid = ? AND hotkey = ?", (here.netuid, hotkey))
     return int(uid)
 
 

@@ -3,7 +3,7 @@
 Amounts are in rao. `axon_ip` is text because it may take 128 bits.
 """
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -31,6 +31,10 @@ CREATE TABLE neurons (
 CREATE TABLE axons (
     netuid INTEGER, hotkey TEXT, block INTEGER NOT NULL, version INTEGER NOT NULL,
     ip TEXT NOT NULL, port INTEGER NOT NULL, ip_type INTEGER NOT NULL, protocol INTEGER NOT NULL,
+    PRIMARY KEY (netuid, hotkey)
+) WITHOUT ROWID;
+CREATE TABLE certificates (
+    netuid INTEGER, hotkey TEXT, algorithm INTEGER NOT NULL, public_key TEXT NOT NULL,
     PRIMARY KEY (netuid, hotkey)
 ) WITHOUT ROWID;
 CREATE TABLE weights (

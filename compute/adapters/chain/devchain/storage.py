@@ -122,6 +122,20 @@ def _axons(tx: Tx, keys: Keys) -> list[tuple[Any, Any]]:
     return [(row[0], axon(row[1:])) for row in rows]
 
 
+_CERTIFICATE = "algorithm, public_key FROM certificates WHERE netuid = ?"
+
+
+def _certificate(tx: Tx, keys: Keys) -> dict[str, Any] | None:
+    sql = f"SELECT {_CERTIFICATE} AND hotkey = ?"
+    row = tx.db.execute(sql, (int(keys[0]), str(keys[1]))).fetchone()
+    return {"algorithm": row[0], "public_key": row[1]} if row else None
+
+
+def _certificates(tx: Tx, keys: Keys) -> list[tuple[Any, Any]]:
+    rows = tx.db.execute(f"SELECT hotkey, {_CERTIFICATE}", (int(keys[0]),))
+    return [(key, {"algorithm": kind, "public_key": text}) for key, kind, text in rows]
+
+
 def _weights_row(tx: Tx, keys: Keys) -> list[tuple[int, int]]:
     sql = "SELECT row FROM weights WHERE netuid = ? AND uid = ?"
     row = tx.db.execute(sql, (int(keys[0]), int(keys[1]))).fetchone()
@@ -223,6 +237,7 @@ VALUES: Mapping[tuple[str, str], Value] = {
     (_MODULE, "Uids"): _uid,
     (_MODULE, "Keys"): _key,
     (_MODULE, "Axons"): _axon,
+    (_MODULE, "NeuronCertificates"): _certificate,
     (_MODULE, "Weights"): _weights_row,
     (_MODULE, "Owner"): lambda tx, keys: ledger.owner_of(tx, str(keys[0])),
     (_MODULE, "OwnedHotkeys"): _owned,
@@ -241,6 +256,7 @@ MAPS: Mapping[tuple[str, str], Pairs] = {
     (_MODULE, "Uids"): _uids,
     (_MODULE, "Keys"): _keys,
     (_MODULE, "Axons"): _axons,
+    (_MODULE, "NeuronCertificates"): _certificates,
     (_MODULE, "Weights"): _weights,
     (_MODULE, "TimelockedWeightCommits"): _weight_commits,
     (_MODULE, "IsNetworkMember"): _memberships,
