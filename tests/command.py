@@ -5,11 +5,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from unittest.mock import patch
 
 import jsonschema_rs
@@ -38,18 +39,34 @@ class Ran:
 
 def run(*arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ran:
     """Run it in this process and without a terminal, with this added to the environment."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with (
         redirect_stdout(out),
         redirect_stderr(err),
         patch.dict(os.environ, env or {}),
-        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
+        _piped(stdin) as piped,
+        patch.object(sys, "stdin", piped),
     ):
         try:
             main(list(arguments))
         except SystemExit as end:
-            return Ran(int(end.code or 0), out.getvalue(), err.getvalue())
+            return Ran(int(end.code or 0), *(_text(stream) for stream in (out, err)))
     raise AssertionError("it did not end")
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode()
+
+
+@contextmanager
+def _piped(text: str) -> Iterator[TextIO]:
+    """A standard input with a file descriptor, as a shell gives one."""
+    with tempfile.TemporaryFile("w+") as file:
+        file.write(text)
+        file.seek(0)
+        yield file
 
 
 def run_process(

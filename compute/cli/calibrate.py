@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compute.cli.context import context
+from compute.cli.output import counted
 from compute.domain.hardware import Value
 from compute.errors import Code, ProofError, UsageError
 
@@ -74,7 +75,9 @@ def calibrate(
     here = context(ctx).output
     try:
         engine = opener(device)(gpu)
-        here.progress(f"{engine.device} by {engine.path}: {runs} runs and one to warm up")
+        here.progress(
+            f"{engine.device} by {engine.path}: {counted(runs, 'run')} and one to warm up"
+        )
         found = measure(
             engine, _sizes(engine, n, blocks), secrets.token_bytes, time.monotonic, runs
         )

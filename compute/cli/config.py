@@ -89,7 +89,7 @@ def get(
     if name:
         here.output.data(found, text=found[0].value)
         return
-    rows = table("SETTING", "VALUE", "FROM", "ENVIRONMENT VARIABLE")
+    rows = table("SETTING", "VALUE", "FROM", "ENVIRONMENT VARIABLE", spare=("FROM",))
     for each in found:
         rows.add_row(each.name, each.value, each.source, each.variable)
     here.output.data(found, rows)

@@ -1,14 +1,18 @@
 """`compute exec`: one command in a lease, ending with its exit code."""
 
+import os
 import shlex
 import sys
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from compute.cli.context import context
 from compute.cli.names import Name
 from compute.domain.hardware import Value
+
+CHUNK = 64 * 1024
 
 
 class Executed(Value):
@@ -37,21 +41,38 @@ def execute(
 ) -> int:
     """Run a command in a lease. Its exit code is this command's.
 
-    One argument is a shell line; several are a program and its arguments. Piped input goes to it.
+    One argument is a shell line; several are a program and its arguments. Piped input goes to it,
+    and what it writes comes as it is written; for a terminal inside there is 'compute ssh'.
     """
     from compute.adapters.ssh.session import SshSession
 
     here = context(ctx)
     record = here.book.get(name)
     line = command[0] if len(command) == 1 else shlex.join(command)
-    piped = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
     with SshSession(record.opened, here.book.keys(record.name).ssh.private) as session:
-        result = session.run(line, stdin=piped, timeout_s=timeout)
-    if here.output.as_json:
-        here.output.data(
-            Executed(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
-        )
-    else:
-        sys.stdout.write(result.stdout)
-        sys.stderr.write(result.stderr)
+        if not here.output.as_json:
+            out, err = _sink(sys.stdout), _sink(sys.stderr)
+            return session.stream(line, out, err, stdin=_piped(), timeout_s=timeout)
+        result = session.run(line, stdin=b"".join(_piped() or ()), timeout_s=timeout)
+    here.output.data(
+        Executed(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
+    )
     return result.exit_code
+
+
+def _sink(stream: TextIO) -> Callable[[bytes], None]:
+    """Write bytes to a stream as they come, whatever they are."""
+
+    def write(piece: bytes) -> None:
+        stream.buffer.write(piece)
+        stream.flush()
+
+    return write
+
+
+def _piped() -> Iterator[bytes] | None:
+    """Standard input as it comes; None from a terminal."""
+    if sys.stdin.isatty():
+        return None
+    # Unbuffered: a thread that waits for input here must hold no lock when the process ends.
+    return iter(lambda: os.read(sys.stdin.fileno(), CHUNK), b"")

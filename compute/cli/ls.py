@@ -68,6 +68,7 @@ def ls(
     rows = table(
         *(">UID", "GPUs", ">CPUS", ">MEMORY", ">DISK", ">FREE LEASES", ">RELIABLE"),
         *(">INCENTIVE", ">MS", "MINER"),
+        spare=("MS", "INCENTIVE", "RELIABLE"),
     )
     for row in shown:
         rows.add_row(*row.cells())

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +69,9 @@ class Output:
         if self.as_json:
             print(json.dumps(plain(value), indent=2, sort_keys=True))  # noqa: T201
         elif sheet is not None and (sheet.rows or not empty):
-            sheet.print()
+            left_out = sheet.print()
+            if left_out:
+                self.progress(f"no room for {', '.join(filter(None, left_out))}: --json has all")
         elif sheet is not None:
             self.progress(empty)
         elif text is not None:
@@ -128,9 +130,14 @@ def envelope(error: ComputeError, trace: str = "") -> Envelope:
     )
 
 
-def table(*columns: str, title: str | None = None) -> Sheet:
-    """An empty table in the house's look."""
-    return Sheet(*columns, title=title)
+def table(*columns: str, title: str | None = None, spare: Sequence[str] = ()) -> Sheet:
+    """An empty table in the house's look; see `Sheet`."""
+    return Sheet(*columns, title=title, spare=spare)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 lease`, `2 leases`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from compute.cli.context import Context, context
-from compute.cli.output import duration, table
+from compute.cli.output import counted, duration, table
 from compute.cli.session import run
 from compute.cli.wishing import Count, Cpus, Disk, GpuMemory, GpuModel, Memory, Miner, Shm, Ttl
 
@@ -59,7 +59,7 @@ def show_quotes(here: Context, wanted: "Wish", miner: str) -> None:
     from compute.renter.leasing import quotes
 
     answers = run(here, lambda s: quotes(s, wanted, miner, here.output.progress))
-    rows = table(">UID", "MINER", "NOW", "GRANTS", "FOR", "ADDRESS")
+    rows = table(">UID", "MINER", "NOW", "GRANTS", "FOR", "ADDRESS", spare=("ADDRESS", "FOR"))
     for answer in answers:
         rows.add_row(
             str(answer.uid),
@@ -77,7 +77,8 @@ def grants(requirement: "Requirement | None") -> str:
     if requirement is None:
         return "-"
     gpus = f"{requirement.gpus} × {requirement.gpu_model or 'GPU'}, " if requirement.gpus else ""
+    cpus = counted(requirement.cpus, "CPU")
     return (
-        f"{gpus}{requirement.cpus} CPUs, {requirement.memory_mib / 1024:.1f} GiB memory, "
+        f"{gpus}{cpus}, {requirement.memory_mib / 1024:.1f} GiB memory, "
         f"{requirement.disk_mib / 1024:.0f} GiB disk"
     )

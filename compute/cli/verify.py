@@ -8,6 +8,7 @@ import typer
 
 from compute.cli.context import Context, context
 from compute.cli.names import Name
+from compute.cli.output import counted
 from compute.domain.hardware import Gpu, Value
 from compute.errors import Code, ComputeError
 
@@ -87,7 +88,7 @@ async def _prove(
     session = await asyncio.to_thread(SshSession, record.opened, key)
     try:
         gpus = await asyncio.to_thread(inside.visible_gpus, session)
-        here.output.progress(f"{len(gpus)} GPUs inside; proving")
+        here.output.progress(f"{counted(len(gpus), 'GPU')} inside; proving")
         return gpus, await prove_inside(session, gpus, hotkey=record.miner, units=units)
     finally:
         await asyncio.to_thread(session.close)

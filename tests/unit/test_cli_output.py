@@ -7,7 +7,7 @@ import pytest
 import typer
 from rich.cells import cell_len
 
-from compute.cli.output import Output, table
+from compute.cli.output import Output, counted, table
 
 ROWS = [
     ("train", "up", "1h 59m", "203.0.113.7:20001", "5FHneW46…", "0123456789ab"),
@@ -21,6 +21,11 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         """It is."""
         return True
+
+
+def bare(text: str) -> str:
+    """Without what makes headings bold."""
+    return text.replace("\x1b[1m", "").replace("\x1b[0m", "")
 
 
 def leases():
@@ -45,7 +50,7 @@ def shown(monkeypatch, width: int, *, terminal: bool = True, **env: str) -> str:
 def test_no_line_is_wider_than_the_terminal(monkeypatch, width):
     """Whatever the width, nothing is cut off and nothing runs over."""
     text = shown(monkeypatch, width, NO_COLOR="1")
-    plain = text.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    plain = bare(text)
     assert max(cell_len(line) for line in plain.splitlines()) <= width
     whole = "".join(plain.split())
     for row in ROWS:
@@ -58,6 +63,64 @@ def test_a_wide_terminal_shows_a_table_and_a_narrow_one_records(monkeypatch):
     wide, narrow = shown(monkeypatch, 120), shown(monkeypatch, 40)
     assert len(wide.splitlines()) == 3
     assert len([line for line in narrow.splitlines() if line.startswith("ADDRESS")]) == 2
+
+
+def test_a_narrow_terminal_goes_without_what_is_least_missed(monkeypatch, capsys):
+    """Empty columns go first, then the spare ones by their order; what went is said on stderr."""
+    made = table("NAME", "NOTE", "LONG HEADING", "ADDRESS", "MINER", spare=("MINER", "ADDRESS"))
+    for name, _, _, address, miner, _ in ROWS:
+        made.add_row(name, "", "1", address, miner)
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("NO_COLOR", "1")
+    seen = {}
+    for width in (80, 50, 40, 20):
+        stream.seek(0)
+        stream.truncate()
+        monkeypatch.setenv("COLUMNS", str(width))
+        Output().data(None, made)
+        seen[width] = (*(h in stream.getvalue() for h in ("NOTE", "MINER", "ADDRESS")),)
+    assert seen == {
+        80: (True, True, True), 50: (False, True, True), 40: (False, False, True),
+        20: (False, False, False),
+    }  # fmt: skip
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "no room for MINER: --json has all",
+        "no room for MINER, ADDRESS: --json has all",
+    ]
+
+
+def test_prose_is_folded_in_every_column_that_holds_it(monkeypatch):
+    """Two columns of sentences stand side by side where one alone would be too wide."""
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    made = table("CODE", "WHAT", "WHAT TO DO")
+    made.add_row("internal", "something went wrong inside of it all", "report it " * 9)
+    Output().data(None, made)
+    lines = bare(sys.stdout.getvalue()).splitlines()
+    assert "WHAT TO DO" in lines[0]
+    assert max(map(len, lines)) <= 60
+
+
+def test_a_long_cell_of_a_record_stands_under_its_beginning(monkeypatch):
+    """Where records are stacked, every further line of a cell is indented, and none is lost."""
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("NO_COLOR", "1")
+    made = table("NAME", "FILE", "WHY")
+    made.add_row("a", "/" + "x" * 60, "")
+    Output().data(None, made)
+    lines = sys.stdout.getvalue().splitlines()
+    assert lines[0] == "NAME  a"
+    assert [line[:6] for line in lines[1:]] == ["FILE  ", "      "] + ["      "] * 3
+    assert "".join(line[6:] for line in lines[1:]) == "/" + "x" * 60
+
+
+def test_numbers_of_things_agree_with_them():
+    """One is singular."""
+    assert [counted(n, "lease") for n in (0, 1, 2)] == ["0 leases", "1 lease", "2 leases"]
 
 
 def test_a_pipe_gets_whole_lines_without_colour(monkeypatch):

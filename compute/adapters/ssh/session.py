@@ -8,7 +8,10 @@ import io
 import socket
 import time
 from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +23,7 @@ from compute.protocol.synapses import Credentials
 OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes of each stream that `run` keeps; a tenant may print for ever
 _CHUNK = 64 * 1024
 _POLL_S = 0.005
+Sink = Callable[[bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +84,47 @@ class SshSession:
         Raises:
             PeerError: `SSH_BROKEN` when the connection breaks, `SSH_SILENT` when the time is up.
         """
+        out, err = _Kept(), _Kept()
+        given = iter((stdin,)) if stdin else None
+        code = self.stream(command, out.add, err.add, stdin=given, timeout_s=timeout_s)
+        return CommandResult(code, out.text, err.text)
+
+    def stream(
+        self,
+        command: str,
+        out: Sink,
+        err: Sink,
+        *,
+        stdin: Iterator[bytes] | None = None,
+        timeout_s: float,
+    ) -> int:
+        """Run a shell command, hand on what it writes as it comes, and give its exit code.
+
+        Args:
+            command: the shell line.
+            out: is given each piece of its output.
+            err: is given each piece of its errors.
+            stdin: pieces of its input; asked for in a thread, and no longer than the command runs.
+            timeout_s: limit for the whole.
+
+        Raises:
+            PeerError: `SSH_BROKEN` when the connection breaks, `SSH_SILENT` when the time is up.
+            BrokenPipeError: from a sink whose reader has gone.
+        """
         try:
-            channel = self.channel(command, timeout_s=timeout_s)
-            with channel:
-                if stdin:
-                    channel.sendall(stdin)
-                channel.shutdown_write()
-                out, err = _drain(channel, time.monotonic() + timeout_s)
-                return CommandResult(channel.recv_exit_status(), out, err)
+            with self.channel(command, timeout_s=timeout_s) as channel:
+                if stdin is None:
+                    channel.shutdown_write()
+                else:
+                    Thread(target=_feed, args=(channel, stdin), daemon=True).start()
+                _drain(channel, out, err, time.monotonic() + timeout_s)
+                return channel.recv_exit_status()
         except TimeoutError as error:
             raise PeerError(
                 Code.SSH_SILENT, f"no end of the command within {timeout_s:.0f} s"
             ) from error
+        except BrokenPipeError:
+            raise  # nobody reads what comes: the connection is sound
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise PeerError(Code.SSH_BROKEN, f"the connection broke: {error}") from error
 
@@ -163,17 +196,40 @@ def _check_host_key(transport: paramiko.Transport, pinned: str) -> None:
         raise PeerError(Code.HOST_KEY)
 
 
-def _drain(channel: paramiko.Channel, until: float) -> tuple[str, str]:
-    """Read both streams to their end, keeping the first `OUTPUT_LIMIT` bytes of each."""
-    out, err = bytearray(), bytearray()
+class _Kept:
+    """The first `OUTPUT_LIMIT` bytes of a stream."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        """Keep what there is room for."""
+        self._bytes += piece[: max(0, OUTPUT_LIMIT - len(self._bytes))]
+
+    @property
+    def text(self) -> str:
+        """What was kept."""
+        return self._bytes.decode(errors="replace")
+
+
+def _feed(channel: paramiko.Channel, stdin: Iterator[bytes]) -> None:
+    """Send a command's input; a command that ends without reading it is no fault."""
+    with suppress(paramiko.SSHException, OSError, EOFError):
+        for piece in stdin:
+            channel.sendall(piece)
+        channel.shutdown_write()
+
+
+def _drain(channel: paramiko.Channel, out: Sink, err: Sink, until: float) -> None:
+    """Hand on both streams to their end."""
     while True:
         ended = channel.exit_status_ready() and channel.eof_received
         if channel.recv_ready():
-            out += channel.recv(_CHUNK)[: max(0, OUTPUT_LIMIT - len(out))]
+            out(channel.recv(_CHUNK))
         elif channel.recv_stderr_ready():
-            err += channel.recv_stderr(_CHUNK)[: max(0, OUTPUT_LIMIT - len(err))]
+            err(channel.recv_stderr(_CHUNK))
         elif ended:
-            return out.decode(errors="replace"), err.decode(errors="replace")
+            return
         elif channel.closed:
             raise EOFError
         elif time.monotonic() > until:

@@ -88,11 +88,11 @@ def _wait(here: Context, settings: MinerSettings, patience_s: float) -> None:
     while rentals := _rentals(settings):
         if len(rentals) != told:
             told = len(rentals)
-            here.output.progress(f"{told} rentals still run")
+            here.output.progress(_still(told))
         if time.monotonic() > until:
             raise LeaseError(
                 Code.BUSY,
-                f"{len(rentals)} rentals still run",
+                _still(len(rentals)),
                 hint="wait longer; 'compute miner leases' shows their deadlines",
             )
         time.sleep(LOOK_EVERY_S)
@@ -108,10 +108,14 @@ def _draining(settings: MinerSettings) -> Draining:
     )
 
 
+def _still(rentals: int) -> str:
+    return "1 rental still runs" if rentals == 1 else f"{rentals} rentals still run"
+
+
 def _words(found: Draining) -> str:
     left = (
-        f"{found.rentals} rentals run for at most {duration(found.last_end - time.time())}"
+        f"{_still(found.rentals)} for at most {duration(found.last_end - time.time())}"
         if found.last_end is not None
         else "no rental runs"
     )
-    return f"{'draining' if found.draining else 'taking rentals'}; {left}"
+    return f"{'draining' if found.draining else 'accepting rentals'}; {left}"

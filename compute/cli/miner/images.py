@@ -49,7 +49,16 @@ def images(ctx: typer.Context, settings: Set = None) -> None:
     """List the images that the miner has made, and who uses them."""
     here = context(ctx)
     found = [row_of(image, current) for image, current in listed(miner_settings(here, settings))]
-    rows = table("IMAGE", "NAMES", ">SIZE", "MADE", "FROM", ">CONTAINERS", "USE")
+    rows = table(
+        "IMAGE",
+        "NAMES",
+        ">SIZE",
+        "MADE",
+        "FROM",
+        ">CONTAINERS",
+        "USE",
+        spare=("FROM", "MADE", "CONTAINERS"),
+    )
     for row in found:
         rows.add_row(
             row.id.removeprefix("sha256:")[:12],

@@ -83,7 +83,9 @@ def leases(
             return
         found = ledger.recent(MOST) if everything else ledger.live()
     now = time.time()
-    rows = table("LEASE", "KIND", "STATE", "LEFT", "WHAT", "RENTER", "WHY")
+    rows = table(
+        "LEASE", "KIND", "STATE", "LEFT", "WHAT", "RENTER", "WHY", spare=("RENTER", "KIND")
+    )
     for one in found:
         left = duration(one.expires_at - now) if one.live else "-"
         why = str(one.reason or "") + (f" ({one.error})" if one.error else "")

@@ -8,6 +8,7 @@ from compute.adapters.engine.images import OwnImage, OwnImages
 from compute.cli.context import context
 from compute.cli.miner.here import ENGINE_S, Set, miner_settings
 from compute.cli.miner.images import listed, row_of
+from compute.cli.output import counted
 from compute.domain.hardware import Count, Value
 from compute.errors import Code, EngineError, UsageError
 
@@ -55,12 +56,12 @@ def prune(
     chosen = [_named(unused, name) for name in images] if images else unused
     size = sum(image.size_mib for image in chosen)
     if chosen and not dry_run:
-        here.output.confirm(f"Remove {len(chosen)} images ({size} MiB)?", yes=yes)
+        here.output.confirm(f"Remove {counted(len(chosen), 'image')} ({size} MiB)?", yes=yes)
         _remove(own.leases.engine, chosen)
     found = Pruned(removed=tuple(image.id for image in chosen), freed_mib=size, dry_run=dry_run)
     verb = "would remove" if dry_run else "removed"
     names = "".join(f"\n  {(image.references or (image.id,))[0]}" for image in chosen)
-    here.output.data(found, text=f"{verb} {len(chosen)} images, {size} MiB{names}")
+    here.output.data(found, text=f"{verb} {counted(len(chosen), 'image')}, {size} MiB{names}")
 
 
 def _named(unused: list[OwnImage], beginning: str) -> OwnImage:

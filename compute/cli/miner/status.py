@@ -8,7 +8,7 @@ import typer
 
 from compute.cli.context import context
 from compute.cli.miner.here import Set, engine_of, ledger_of, miner_settings, running
-from compute.cli.output import duration, table
+from compute.cli.output import counted, duration, table
 from compute.cli.showing import clock
 from compute.domain.container import LEASE
 from compute.domain.hardware import Count, Value
@@ -130,13 +130,13 @@ def _words(found: MinerStatus) -> dict[str, str]:
     )
     engine = found.engine
     held = (
-        f"{engine.containers} containers ({engine.orphans} without a lease), "
-        f"{engine.networks} networks, {engine.volumes} volumes"
+        f"{counted(engine.containers, 'container')} ({engine.orphans} without a lease), "
+        f"{counted(engine.networks, 'network')}, {counted(engine.volumes, 'volume')}"
     )
     draining = found.draining_since
     return {
         "miner": "running" if found.running else "not running",
-        "rentals": f"none taken since {clock(draining)} (draining)" if draining else "taken",
+        "rentals": f"none taken since {clock(draining)} (draining)" if draining else "accepted",
         "leases": live + next_end,
         "last 24 hours": f"{found.ended_day} ended, {found.failed_day} of them by a fault",
         "engine": engine.error or f"{engine.version} on {engine.storage_driver}",

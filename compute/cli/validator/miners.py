@@ -55,7 +55,10 @@ def miners(ctx: typer.Context, policy: Policy = "") -> None:
         found = standing(engine, policy)
     measured = [_row(found, row) for row in score_rows(found)]
     columns = (f">{kind.upper()}" for kind in KINDS)
-    rows = table(">UID", "MINER", "ADDRESS", "CLAIMS", "PROVEN", *columns, ">SHARE", "WHY NOTHING")
+    rows = table(
+        *(">UID", "MINER", "ADDRESS", "CLAIMS", "PROVEN", *columns, ">SHARE", "WHY NOTHING"),
+        spare=("ADDRESS", "CLAIMS", "PING", "SPECS"),
+    )
     now = found.snapshot.block
     for row in sorted(measured, key=lambda row: row.uid):
         rows.add_row(

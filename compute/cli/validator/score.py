@@ -61,7 +61,7 @@ def explain(
     measured = checks_of(found, row.hotkey, checks)
     text = (
         f"UID {row.uid} {row.hotkey}\n"
-        f"share {row.share:.4%} by the evidence up to block {found.snapshot.block}, "
+        f"share {row.share:.4%} by the evidence up to block {found.snapshot.block}\n"
         f"{row.published:.4%} in the newest vector; policy {found.policy.name}\n"
         + (f"earns nothing: {row.zero}\n" if row.zero else "")
     )

@@ -46,7 +46,11 @@ def scores(
         return
     shown = [row for row in rows if row.share or not paid]
     top = max((row.share for row in shown), default=0.0) or 1.0
-    sheet = table(">UID", "MINER", ">SHARE", "", "TREND", *(f">{n.upper()}" for n in SHOWN), "WHY")
+    factors = [name.upper() for name in SHOWN]
+    sheet = table(
+        *(">UID", "MINER", ">SHARE", "", "TREND", *(f">{name}" for name in factors), "WHY"),
+        spare=("", "TREND", *reversed(factors)),
+    )
     for row in shown:
         sheet.add_row(
             str(row.uid),

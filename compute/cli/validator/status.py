@@ -7,7 +7,7 @@ import typer
 from sqlalchemy import Engine, select
 
 from compute.cli.context import context
-from compute.cli.output import duration, table
+from compute.cli.output import counted, duration, table
 from compute.cli.validator.standing import evidence_of, newest, reading
 from compute.domain.evidence import EvidenceKind, Outcome, Record
 from compute.domain.hardware import Count, Value
@@ -166,7 +166,7 @@ def _words(found: ValidatorStatus) -> list[tuple[str, str]]:
         )
         for each in found.recent
     ]
-    words.append(("policy", f"{found.policy or 'unknown'}, {found.paid} UIDs paid"))
+    words.append(("policy", f"{found.policy or 'unknown'}, {counted(found.paid, 'UID')} paid"))
     if sent is not None:
         where = f" in block {sent.included_block}" if sent.included_block else ""
         words.append(

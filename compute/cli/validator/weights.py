@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from compute.cli.context import context
-from compute.cli.output import table
+from compute.cli.output import counted, table
 from compute.cli.plotting import bar
 from compute.cli.validator.policy import policy_for
 from compute.cli.validator.rows import shares_of
@@ -89,7 +89,7 @@ def show(
         found = publication.read(document, holds)
         sent = store.submission(found.epoch_block)
     shares = shares_of(found.weights)
-    rows = table(">UID", ">WEIGHT", ">SHARE", "")
+    rows = table(">UID", ">WEIGHT", ">SHARE", "", spare=("",))
     top = max(shares.values(), default=1.0)
     for uid, share in sorted(shares.items(), key=lambda item: (-item[1], item[0])):
         rows.add_row(str(uid), str(found.weights[uid]), f"{share:.4%}", bar(share / top, BAR))
@@ -102,10 +102,10 @@ def show(
         rows,
         empty="the vector pays nobody",
     )
-    fate = f"{sent.state} after {sent.attempts} attempts" if sent else "not submitted"
+    fate = f"{sent.state} after {counted(sent.attempts, 'attempt')}" if sent else "not submitted"
     here.output.progress(
         f"{found.sha256}\nepoch {found.epoch_block}, policy {found.policy}, evidence up to record "
-        f"{found.evidence_seq}; signed by {found.validator}; {fate}"
+        f"{found.evidence_seq}\nsigned by {found.validator}\n{fate}"
     )
 
 
