@@ -13,6 +13,8 @@ _CHECKS = {
 }
 _TESTS_FAILED = 1  # pytest's own exit status
 _MOST_AGAIN = 5  # more than so many are no coincidence
+# Tests on the engine in one process, all others beside them in another: see tests/conftest.py.
+_SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup")
 # A test that hangs must not hold up the others for ever.
 _TEST_LIMIT_S = 600
 
@@ -45,7 +47,7 @@ def _run_tests(arguments: list[str]) -> int:
     test that fails for such a reason passes alone; one that is broken fails again.
     """
     command = [sys.executable, "-m", "pytest", *_test_arguments(arguments)]
-    status = run_step("pytest", command)
+    status = run_step("pytest", [*command, *_SIDE_BY_SIDE])
     if status != _TESTS_FAILED:
         return status
     again = [

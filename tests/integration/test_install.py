@@ -1,0 +1,216 @@
+"""The installer on a real engine: install, run, upgrade, go back, remove; and what it refuses."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from compute.errors import Code
+from compute.storage.database import Role, open_database
+from compute.testing.rig import ADDRESS, Rig, RigPlan, free_port
+from tests.command import ROOT
+
+pytestmark = pytest.mark.engine
+NEWER = "9.9.9"
+
+
+@dataclass(frozen=True)
+class Place:
+    """An installation in a folder, from a checkout of its own."""
+
+    root: Path
+    environment: dict[str, str]
+
+    @property
+    def checkout(self) -> Path:
+        return self.root / "checkout"
+
+    @property
+    def prefix(self) -> Path:
+        return self.root / "opt"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "var"
+
+    @property
+    def env_file(self) -> Path:
+        return self.root / "etc" / "miner.env"
+
+    @property
+    def ledger(self) -> Path:
+        return self.state / "miner" / "miner.sqlite"
+
+    def install(self, *arguments: str, limit_s: float = 120) -> subprocess.CompletedProcess[str]:
+        places = {"--prefix": self.prefix, "--state": self.state, "--env-file": self.env_file}
+        flat = [str(part) for pair in places.items() for part in pair]
+        return subprocess.run(
+            [str(self.checkout / "scripts" / "install-miner"), *flat, "--no-systemd", *arguments],
+            env=self.environment,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=limit_s,
+            check=False,
+        )
+
+    def version(self) -> str:
+        return (self.prefix / "compute" / "version.py").read_text().split('"')[-2]
+
+    def revision(self) -> str:
+        with sqlite3.connect(self.ledger) as database:
+            return str(database.execute("select version_num from alembic_version").fetchone()[0])
+
+
+def listing(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if "checkout" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, docker_host, base_image):
+    """A registered miner's settings, and this environment's Python packages, lent."""
+    root = tmp_path_factory.mktemp("install")
+    skipped = shutil.ignore_patterns(".*", "__pycache__", "tests", "build", "dist")
+    shutil.copytree(ROOT, root / "checkout", ignore=skipped)
+    with Rig(root / "rig", docker_host, RigPlan(block_s=0.25)) as rig:
+        rig.register("miner")
+        first = 30_000 + os.getpid() % 200 * 20
+        settings = {
+            "COMPUTE_NETUID": str(rig.plan.netuid),
+            "COMPUTE_SUBTENSOR_NETWORK": rig.network,
+            "COMPUTE_WALLET_PATH": str(rig.wallets),
+            "COMPUTE_WALLET_NAME": "miner",
+            "COMPUTE_AXON_HOST": ADDRESS,
+            "COMPUTE_AXON_EXTERNAL_IP": f'"{ADDRESS}"',
+            "COMPUTE_AXON_PORT": str(free_port()),
+            "COMPUTE_LEASES_BIND_ADDRESS": ADDRESS,
+            "COMPUTE_LEASES_FIRST_PORT": str(first),
+            "COMPUTE_LEASES_LAST_PORT": str(first + 19),
+        }
+        made = Place(root, rig.environment())
+        made.env_file.parent.mkdir()
+        made.env_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        made.prefix.mkdir()
+        (made.prefix / ".venv").symlink_to(Path(sys.prefix))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def installed(place):
+    """Once installed; its settings as they were before."""
+    before = place.env_file.read_text()
+    return place, place.install(), before
+
+
+def test_a_dry_run_says_all_and_changes_nothing(place):
+    """Every step is named, and no file is made; a rollback without a backup is refused."""
+    before = listing(place.root)
+    done = place.install("--dry-run", "--prefix", str(place.root / "other"))
+    assert done.returncode == 0, done.stderr
+    for step in ("would copy", "would write", "bootstrap", "baseimage build", "compute doctor"):
+        assert step in done.stderr
+    assert listing(place.root) == before
+    refused = place.install("--rollback")
+    assert refused.returncode == Code.USAGE.spec.exit_code
+    assert "no miner is installed" in refused.stderr
+
+
+def test_an_installation_ends_in_the_doctors_table(installed):
+    """It passes on this machine, keeps the settings that were there, and makes private folders."""
+    place, done, settings = installed
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "CHECK" in done.stdout
+    assert "UID 0 on subnet" in done.stdout
+    assert place.env_file.read_text() == settings
+    assert (place.state / "miner").stat().st_mode & 0o077 == 0
+    assert not (place.prefix / "tests").exists()
+
+
+def test_the_installed_miner_serves_and_is_found(installed):
+    """`bin/compute-miner` reads the settings file alone; the doctor then sees the running miner."""
+    place, _, _ = installed
+    bare = {name: os.environ[name] for name in ("PATH", "HOME")}
+    bare["DOCKER_HOST"] = place.environment["DOCKER_HOST"]
+    log = place.root / "miner.log"
+    with log.open("wb") as output:
+        miner = subprocess.Popen(
+            [place.prefix / "bin" / "compute-miner"], env=bare, stdout=output, stderr=output
+        )
+        try:
+            while miner.poll() is None and b"announced on chain" not in log.read_bytes():
+                time.sleep(0.1)
+            doctor = subprocess.run(
+                [place.prefix / "bin" / "compute", "doctor", "--check", "announced"],
+                env=bare,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        finally:
+            miner.terminate()
+            miner.wait(15)
+    assert doctor.returncode == 0, doctor.stdout + log.read_text()
+    assert "answers from here" in doctor.stdout
+
+
+def test_an_upgrade_can_be_gone_back_from(installed):
+    """Release and ledger are copied first; going back restores the ledger if its tables changed."""
+    place, _, settings = installed
+    open_database(f"sqlite:///{place.ledger}", Role.MINER).dispose()
+    old, revision = place.version(), place.revision()
+    gone = place.checkout / "docs" / "proof.md"
+    gone.unlink()
+    version = place.checkout / "compute" / "version.py"
+    version.write_text(version.read_text().replace(old, NEWER))
+    upgraded = place.install()
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert f"upgrading {old} to {NEWER}" in upgraded.stderr
+    assert place.version() == NEWER
+    assert not (place.prefix / "docs" / "proof.md").exists()
+    (backup,) = (place.state / "backups").iterdir()
+    with sqlite3.connect(place.ledger) as database:  # as a newer release's migration would
+        database.execute("update alembic_version set version_num = 'newer'")
+    back = place.install("--rollback", backup.name)
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert (place.version(), place.revision()) == (old, revision)
+    assert (place.prefix / "docs" / "proof.md").exists()
+    assert place.env_file.read_text() == settings
+
+
+def test_removal_waits_for_leases_and_keeps_state(installed):
+    """With a lease in the ledger it refuses; then program goes, state and settings stay."""
+    place, _, settings = installed
+    with sqlite3.connect(place.ledger) as database:
+        names = [row[1] for row in database.execute("pragma table_info(lease)")]
+        values = ["active" if name == "state" else "1" for name in names]
+        marks = ",".join("?" * len(names))
+        database.execute(f"insert into lease values ({marks})", values)  # noqa: S608 - marks alone
+    refused = place.install("--uninstall")
+    assert refused.returncode == Code.USAGE.spec.exit_code
+    assert "1 leases have not ended" in refused.stderr
+    assert place.install("--uninstall", "--yes").returncode == 0
+    assert not place.prefix.exists()
+    assert place.ledger.exists()
+    assert place.env_file.read_text() == settings
+
+
+def test_no_folder_of_somebody_else_is_replaced(place, tmp_path):
+    """A prefix with other files, a checkout, or the state inside it is refused untouched."""
+    (tmp_path / "mine").write_text("precious")
+    for prefix, why in (
+        (tmp_path, "holds something else"),
+        (place.checkout, "is, or holds, a checkout"),
+        (place.root / "new", "must not lie in"),
+    ):
+        state = ("--state", str(prefix / "state")) if why == "must not lie in" else ()
+        done = place.install("--prefix", str(prefix), *state)
+        assert done.returncode == Code.USAGE.spec.exit_code
+        assert why in done.stderr
+    assert (tmp_path / "mine").read_text() == "precious"
