@@ -29,25 +29,31 @@ class Place:
 
     @property
     def checkout(self) -> Path:
+        """Where the installer is run from."""
         return self.root / "checkout"
 
     @property
     def prefix(self) -> Path:
+        """Where the program goes."""
         return self.root / "opt"
 
     @property
     def state(self) -> Path:
+        """Where everything that lasts lies."""
         return self.root / "var"
 
     @property
     def env_file(self) -> Path:
+        """The settings."""
         return self.root / "etc" / "miner.env"
 
     @property
     def ledger(self) -> Path:
+        """The miner's ledger."""
         return self.state / "miner" / "miner.sqlite"
 
     def install(self, *arguments: str, limit_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run the installer without a terminal."""
         places = {"--prefix": self.prefix, "--state": self.state, "--env-file": self.env_file}
         flat = [str(part) for pair in places.items() for part in pair]
         return subprocess.run(
@@ -61,9 +67,11 @@ class Place:
         )
 
     def version(self) -> str:
+        """The release that is installed."""
         return (self.prefix / "compute" / "version.py").read_text().split('"')[-2]
 
     def revision(self) -> str:
+        """The revision of the ledger's tables."""
         with sqlite3.connect(self.ledger) as database:
             return str(database.execute("select version_num from alembic_version").fetchone()[0])
 
