@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import shlex
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from typer.main import get_command
 
 from compute.cli import page as cli_page
 from compute.cli.main import Verbs, _json_first, app
+from compute.cli.reference import page as api_page
+from compute.cli.reference.documents import DOCUMENTS, as_json
 from compute.errors import Code
 from compute.probes.doctor import CHECKS
 from compute.settings import page as settings_page
@@ -31,6 +34,10 @@ NEURONS = {
 }
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def _document(name: str) -> str:
+    return as_json(DOCUMENTS[name]())
 
 
 def named(path: Path) -> str:
@@ -57,12 +64,31 @@ def commands() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "made"), [("settings.md", settings_page.page), ("cli.md", cli_page.page)]
-)
-def test_generated_pages_are_those_of_the_code(name, made):
-    """Whoever changes a setting or a verb makes the page anew; the page's head says how."""
-    assert (DOCS / name).read_text() == made()
+MADE = {
+    "settings.md": settings_page.page,
+    "cli.md": cli_page.page,
+    "api.md": api_page.page,
+    **{f"openapi-{name}.json": partial(_document, name) for name in DOCUMENTS},
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_generated_pages_are_those_of_the_code(name):
+    """Whoever changes a setting, a verb or a field makes the page anew; its head says how."""
+    assert (DOCS / name).read_text() == MADE[name]()
+
+
+def test_published_documents_are_openapi():
+    """A client can be made from them: every reference in them leads somewhere."""
+    for make in DOCUMENTS.values():
+        document = make()
+        assert document["openapi"].startswith("3.1")
+        known = {
+            f"#/components/{kind}/{name}"
+            for kind, names in document["components"].items()
+            for name in names
+        }
+        assert set(re.findall(r'"\$ref": "([^"]+)"', as_json(document))) <= known
 
 
 def test_generated_pages_do_not_depend_on_the_machine(monkeypatch, tmp_path):

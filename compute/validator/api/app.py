@@ -17,6 +17,7 @@ from compute.telemetry import logs
 from compute.version import __version__
 
 BODY_LIMIT = 512 * 1024  # the largest request is an allocation with a Dockerfile
+_REFERENCE = "#/components/schemas/{model}"
 _BY_STATUS = {404: Code.NOT_FOUND, 405: Code.NOT_FOUND}
 log = logs.get("api")
 
@@ -83,7 +84,8 @@ def _describe(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = problem.Problem.model_json_schema()
+        described = problem.Problem.model_json_schema(ref_template=_REFERENCE)
+        schemas |= described.pop("$defs", {}) | {"Problem": described}
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         for operations in document["paths"].values():
