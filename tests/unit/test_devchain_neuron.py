@@ -10,7 +10,7 @@ import bittensor as bt
 import pytest
 
 from compute.adapters.chain import SdkChain, Timeouts, make_wallet, open_wallet, parse_network
-from compute.adapters.chain.devchain import SubnetParams
+from compute.adapters.chain.devchain import SubnetParams, storage
 from compute.adapters.chain.devchain.__main__ import main
 from compute.adapters.chain.failures import translate
 from compute.adapters.chain.network import DevNetwork, SdkNetwork, open_client
@@ -123,6 +123,21 @@ async def test_a_neuron_works_on_when_its_key_file_is_gone(tmp_path: Path):
     chain = SdkChain(host.network, 1, open_wallet(tmp_path / "w", "cold", "hot"))
     (tmp_path / "w").rename(tmp_path / "elsewhere")
     await chain.serve_axon("127.0.0.2", 1)
+    await chain.close()
+
+
+async def test_a_chain_without_certificates_has_neurons_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """TLS is optional: where the chain has no place for fingerprints, axons are plain."""
+    item = ("SubtensorModule", "NeuronCertificates")
+    monkeypatch.delitem(storage.VALUES, item)
+    monkeypatch.delitem(storage.MAPS, item)
+    host = DevHost(tmp_path, SubnetParams())
+    chain = SdkChain(host.network, 1, host.registered("//Bob"))
+    await chain.serve_axon("127.0.0.2", 1)
+    (neuron,) = (await chain.metagraph()).neurons
+    assert (neuron.axon, neuron.certificate_sha256) == ("127.0.0.2:1", None)
     await chain.close()
 
 

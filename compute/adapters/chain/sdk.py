@@ -102,8 +102,7 @@ class SdkChain:
             found = await client.subnets.metagraph(self._netuid, commitments=False)
             if found is None:
                 raise self._no_subnet()
-            published = await client.query_map(_CERTIFICATES, [self._netuid])
-            return _metagraph(found, {str(key): certificates.read(one) for key, one in published})
+            return _metagraph(found, await self._pins(client))
 
         return await self._reading(read)
 
@@ -113,8 +112,8 @@ class SdkChain:
         async def serve(client: bt.Client) -> None:
             await self._uid(client)
             key = [self._netuid, self.hotkey]
-            known, pin = await client.query(_AXONS, key), await client.query(_CERTIFICATES, key)
-            pinned = certificates.read(pin)
+            known = await client.query(_AXONS, key)
+            pinned = (await self._pins(client)).get(self.hotkey)
             if _is_announced(known, ip, port) and pinned == certificate_sha256:
                 return
             intent: bt.Intent = bt.ServeAxon(netuid=self._netuid, ip=ip, port=port)
@@ -237,6 +236,16 @@ class SdkChain:
         with contextlib.suppress(*FAILURES):
             async with asyncio.timeout(self._timeouts.close_s):
                 await client.close()
+
+    async def _pins(self, client: bt.Client) -> Mapping[str, bytes | None]:
+        """Fingerprints of TLS certificates by hotkey; none on a chain that keeps none."""
+        try:
+            published = await client.query_map(_CERTIFICATES, [self._netuid])
+        except FAILURES as error:
+            if is_away(error):
+                raise
+            return {}
+        return {str(hotkey): certificates.read(entry) for hotkey, entry in published}
 
     async def _uid(self, client: bt.Client) -> int:
         """This neuron's UID; raises `SUBNET_MISSING` or `NOT_REGISTERED`."""
