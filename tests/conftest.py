@@ -37,6 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, _Interrupt())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes run the tests, those on the engine stay together in one.
+
+    They share the engine, the packet filter and ranges of ports. Of the others, a module stays
+    together because of its fixtures.
+    """
+    for item in items:
+        on_engine = "docker_host" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("engine" if on_engine else item.path.stem))
+
+
 class _Interrupt:
     """Interrupts once: whoever signals a whole process group is heard twice, a person insists."""
 
