@@ -21,6 +21,9 @@ from compute.domain.measurement import (
     WeightsContent,
 )
 
+PARTIAL = frozenset({Reason.SLOW, Reason.MEMORY_SHORT, Reason.UNKNOWN_GPU})
+"""Failures of single GPUs: the others of the same proof keep their credit."""
+
 
 class Check(NamedTuple):
     """One conclusive or inconclusive measurement, compactly."""
@@ -102,27 +105,71 @@ class MinerBook:
         """The newest conclusive proof after block `start`."""
         return _newest(self.proofs, start)
 
+    def shown(self, start: int, oldest: int) -> tuple[ProvenGpu, ...]:
+        """GPUs of the newest proof; one that was leased then, as it was when last proven.
+
+        A leased GPU cannot be proven, so its last proof stands, but only so far that one session
+        has shown all at once: what the newest proof shows, and what stands beside it. Else one
+        device could be proven under one name today and, the first being "leased", under another
+        tomorrow. Nothing stands across a failure of the whole node.
+
+        Args:
+            start: block after which proofs are read.
+            oldest: block after which the last proof of a leased GPU still stands.
+        """
+        newest = self.proof(start)
+        if newest is None:
+            return ()
+        away = {gpu.gpu for gpu in newest.gpus if gpu.reason is Reason.BUSY}
+        if not away:
+            return newest.gpus
+        before = self._before(newest, max(start, oldest))
+        last: dict[str, ProvenGpu] = {}
+        for proof in before:
+            for gpu in proof.gpus:
+                if gpu.gpu in away and gpu.reason is not Reason.BUSY:
+                    last.setdefault(gpu.gpu, gpu)
+        proven = _credited(newest)
+        standing = {name for name, gpu in last.items() if gpu.credit_ppm}
+        together = (_credited(proof) for proof in before)
+        most = max((standing & all_ for all_ in together if proven <= all_), key=len, default=set())
+        return tuple(
+            last[gpu.gpu].model_copy(update={"reason": Reason.BUSY}) if gpu.gpu in most else gpu
+            for gpu in newest.gpus
+        )
+
+    def _before(self, newest: Proof, oldest: int) -> list[Proof]:
+        """Sessions before one, newest first, back to a failure of the whole node."""
+        found = []
+        for proof in reversed(self.proofs):
+            if proof.seq >= newest.seq or proof.outcome is Outcome.INCONCLUSIVE:
+                continue
+            whole = proof.outcome is Outcome.FAILED and proof.reason not in PARTIAL
+            if proof.block <= oldest or whole:
+                break
+            found.append(proof)
+        return found
+
     def held_since(
-        self, start: int, gap: int, holds: Callable[[ProvenGpu], bool]
+        self, start: int, oldest: int, gap: int, holds: Callable[[ProvenGpu], bool]
     ) -> dict[str, int]:
         """GPU of the newest proof to the seq of the proof since which it was proven.
 
         Args:
             start: block after which proofs are read.
+            oldest: block after which the last proof of a leased GPU still stands.
             gap: blocks between two proofs of a GPU that break no tenure: one failed round, ours or
                 its own, must not hand a GPU to whoever waited for it.
             holds: whether a GPU as it was proven counts.
         """
         seen: dict[str, tuple[int, int]] = {}  # GPU to first seq and newest block
-        newest: set[str] = set()
         for proof in self.proofs:
             if proof.block > start and proof.outcome is not Outcome.INCONCLUSIVE:
-                newest = {gpu.gpu for gpu in proof.gpus if holds(gpu)}
-                for gpu in newest:
+                for gpu in {gpu.gpu for gpu in proof.gpus if holds(gpu)}:
                     first, last = seen.get(gpu, (proof.seq, proof.block))
                     kept = proof.block - last <= gap
                     seen[gpu] = (first if kept else proof.seq, proof.block)
-        return {gpu: seen[gpu][0] for gpu in newest}
+        return {gpu.gpu: seen[gpu.gpu][0] for gpu in self.shown(start, oldest) if holds(gpu)}
 
     def placed(self, start: int, place_of: Callable[[str], str]) -> tuple[str, int] | None:
         """Where the newest paying proof was made, and the seq since which all of them were there.
@@ -135,6 +182,10 @@ class MinerBook:
                 here = place_of(proof.address)
                 place, since = here, (since if here == place and since else proof.seq)
         return (place, since) if place else None
+
+
+def _credited(proof: Proof) -> set[str]:
+    return {gpu.gpu for gpu in proof.gpus if gpu.credit_ppm}
 
 
 def _newest(items: "deque[_ItemT]", start: int) -> "_ItemT | None":

@@ -216,16 +216,20 @@ def _gpus(
 def _these_gpus(
     supply: Supply, leased: set[str], wanted: tuple[str, ...], obstacles: Obstacles
 ) -> tuple[str, ...]:
+    """These GPUs, or why not; `data["gpus"]` of the error names those that cannot be had now."""
     known = {gpu.uuid for gpu in supply.gpus}
     for uuid in wanted:
         if uuid not in known:
             raise LeaseError(Code.NO_CAPACITY, f"this host has no GPU {uuid[:64]}")
-        if uuid in leased:
-            raise LeaseError(Code.NO_CAPACITY, f"GPU {uuid} is leased")
-        if uuid in obstacles.gpus:
-            raise LeaseError(Code.NO_CAPACITY, f"GPU {uuid}: {obstacles.gpus[uuid]}")
     if len(set(wanted)) != len(wanted):
         raise LeaseError(Code.NO_CAPACITY, "a GPU was named twice")
+    away = [uuid for uuid in wanted if uuid in leased or uuid in obstacles.gpus]
+    if away:
+        first = away[0]
+        why = (
+            f"GPU {first} is leased" if first in leased else f"GPU {first}: {obstacles.gpus[first]}"
+        )
+        raise LeaseError(Code.NO_CAPACITY, why, data={"gpus": away})
     return wanted
 
 

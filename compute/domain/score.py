@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from compute.domain.book import Book, MinerBook, Proof
+from compute.domain.book import PARTIAL, Book, MinerBook
 from compute.domain.evidence import EvidenceKind, Outcome, Reason
 from compute.domain.measurement import (
     CPU,
@@ -26,8 +26,6 @@ from compute.domain.measurement import (
 from compute.domain.policy import HOME_CHALLENGE, AddressRule, Policy
 from compute.domain.vector import Vector, address, burn, clip, quantise, share_out
 
-PARTIAL = frozenset({Reason.SLOW, Reason.MEMORY_SHORT, Reason.UNKNOWN_GPU})
-"""Failures of single GPUs: the others of the same proof keep their credit."""
 COOLING = frozenset({Reason.OPENING_FAILED})
 """Failures that cannot happen to an honest miner: nothing is paid until the cool-down is over."""
 DECAY_ONE = 1 << 32
@@ -163,7 +161,10 @@ class _Judge:
         self.zero = {n.hotkey: self._barred(n) for n in self.snapshot.neurons}
         self.held = {
             hotkey: self.books[hotkey].held_since(
-                self.start, self.policy.window.proof_age, self._holds
+                self.start,
+                self._oldest(self.books[hotkey]),
+                self.policy.window.proof_age,
+                self._holds,
             )
             for hotkey, zero in self.zero.items()
             if not zero
@@ -201,11 +202,19 @@ class _Judge:
         proof = book.proof(self.start)
         if proof is None:
             return "nothing proven yet"
-        if proof.block <= self.now - self.policy.window.proof_age and not self._rented(book):
+        if proof.block <= self._oldest(book):
             return "its last proof is too old"
         if proof.outcome is Outcome.FAILED and proof.reason not in PARTIAL:
             return f"its proof failed: {proof.reason}"
         return ""
+
+    def _oldest(self, book: MinerBook) -> int:
+        """The block after which a proof of hardware that may be leased now still counts."""
+        return self.start if self._rented(book) else self.now - self.policy.window.proof_age
+
+    def _shown(self, hotkey: str) -> tuple[ProvenGpu, ...]:
+        book = self.books[hotkey]
+        return book.shown(self.start, self._oldest(book))
 
     def _rented(self, book: MinerBook) -> bool:
         """Whether a rental of ours vouches for it: leased hardware cannot be challenged."""
@@ -260,9 +269,9 @@ class _Judge:
             if self.policy.duplicates.gpus and len(who) > 1
         }
         for hotkey in self.held:
-            proof = self.books[hotkey].proof(self.start)
-            gpus = proof.gpus if proof else ()
-            self.paid[hotkey] = tuple(g for g in gpus if hotkey in holders.get(g.gpu, {hotkey}))
+            self.paid[hotkey] = tuple(
+                gpu for gpu in self._shown(hotkey) if hotkey in holders.get(gpu.gpu, {hotkey})
+            )
 
     def _rule_addresses(self) -> None:
         places = self.policy.duplicates.miners_per_address
@@ -315,17 +324,11 @@ class _Judge:
         claimed = {gpu.uuid for gpu in claim.content.gpus} if claim else set()
         mine = {gpu.gpu for gpu in self.paid[hotkey]}
         total, parts = 0, []
-        for gpu in self._proof(book).gpus:
+        for gpu in self._shown(hotkey):
             worth, why = self._worth(gpu, claimed, mine)
             total += worth
             parts.append(f"{gpu.gpu_class or 'unknown'}: {why}")
         return total, "; ".join(_counted(parts)) or "nothing proven"
-
-    def _proof(self, book: MinerBook) -> Proof:
-        proof = book.proof(self.start)
-        if proof is None:  # pragma: no cover - barred miners are not scored
-            raise ValueError("a miner without a proof is not scored")
-        return proof
 
     def _worth(self, gpu: ProvenGpu, claimed: set[str], mine: set[str]) -> tuple[int, str]:
         rate = self.policy.rates.get(gpu.gpu_class)
@@ -341,7 +344,8 @@ class _Judge:
         if why := next((why for refused, why in refusals if refused), ""):
             return 0, why
         worth = (rate or 0) * gpu.credit_ppm // PPM
-        return worth, f"{_share(gpu.credit_ppm)} of {rate}"
+        leased = ", leased and proven before" if gpu.reason is Reason.BUSY else ""
+        return worth, f"{_share(gpu.credit_ppm)} of {rate}{leased}"
 
     def _reliability(self, book: MinerBook) -> tuple[Term, Term]:
         policy = self.policy.reliability

@@ -77,6 +77,7 @@ class SimulatedMiner:
         wallet: its keys; a keypair does too.
         gpus: what it claims; empty claims a processor only.
         leases: what was leased, by idempotency key.
+        leased: UUIDs of GPUs that it says are leased when it is challenged.
         places: how many leases at once.
         allocate_s: how long a lease takes to be made.
     """
@@ -86,6 +87,7 @@ class SimulatedMiner:
     habit: Habit = Habit.HONEST
     sessions: dict[str, "_Prover"] = field(default_factory=dict)
     leases: dict[str, "SimulatedLease"] = field(default_factory=dict)
+    leased: frozenset[str] = frozenset()
     places: int = 4
     allocate_s: float = 0.0
     asked: int = 0
@@ -121,6 +123,8 @@ class SimulatedMiner:
         ):
             await asyncio.sleep(HANG_S)
         if request.step is ChallengeStep.OPEN:
+            if away := [gpu for gpu in request.gpus if gpu in self.leased]:
+                raise LeaseError(Code.NO_CAPACITY, "leased", data={"gpus": away})
             session = secrets.token_hex(16)
             self.sessions[session] = _Prover(self.habit)
             return ChallengeReply(session=session)

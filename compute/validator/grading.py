@@ -81,6 +81,19 @@ def worth(work: Sequence[Assignment], result: ProofResult) -> tuple[ProvenGpu, .
     )
 
 
+def leased(work: Sequence[Assignment]) -> tuple[ProvenGpu, ...]:
+    """The entries of GPUs that could not be proven now, because they are leased out."""
+    return tuple(
+        ProvenGpu(
+            gpu=assignment.gpu,
+            gpu_class=assignment.gpu_class.name,
+            credit_ppm=0,
+            reason=Reason.BUSY,
+        )
+        for assignment in work
+    )
+
+
 def unknown(gpus: Sequence[ClaimedGpu]) -> tuple[ProvenGpu, ...]:
     """The explicit zeros of GPUs that the class table does not know."""
     return tuple(

@@ -21,7 +21,7 @@ from compute.proof.slot import Entropy, Slot, SlotTables
 from compute.proof.verifier import GpuPlan, Limits, SessionPlan, VerifierSession
 from compute.settings.validation import BoundSettings, DeadlineSettings
 from compute.validator.crowd import Exclusion
-from compute.validator.grading import plan, unknown, worth
+from compute.validator.grading import leased, plan, unknown, worth
 from compute.validator.observing import Desk
 from compute.validator.outcomes import PASSED, Judgement, failed, judge, judge_answer
 from compute.validator.slots import Candidate, slots_of
@@ -35,6 +35,7 @@ from compute.validator.transport import (
 )
 from compute.validator.witness import Witness
 
+_FINE = frozenset({Reason.OK, Reason.BUSY})  # of one GPU: proven, or leased out
 PATIENCE_S = 600.0  # of the session's own clock, where the paced channel keeps the deadline
 _REASONS = {
     proof.Reason.NOT_READY: Reason.PROVER_FAILED,
@@ -154,17 +155,10 @@ class ProofRound:
         paced: PacedChannel | None = None
         try:
             channel = ChallengeChannel(tools.caller, target.peer(), uuids)
-            paced = PacedChannel(
-                channel,
-                len(each.work),
-                gate=slot.gate,
-                ready_by=slot.ready_by,
-                room=slot.room,
-                open_s=tools.deadline.open_s,
-                clock=tools.clock,
-            )
             async with asyncio.timeout(self._longest_s(each)):
                 await channel.open(max(0.1, slot.ready_by - tools.clock()))
+                each = each.without(channel.leased)
+                paced = self._paced(channel, each, slot)
                 session = VerifierSession(self._session_plan(each, slot), tools.entropy)
                 result = await run_verifier(session, paced, tools.clock, self._check(paced))
             judgement, content = self._judge(each, slot, result, channel, tools.clock() - started)
@@ -184,6 +178,17 @@ class ProofRound:
                 paced.leave_room()
         receipts = (channel.receipt,) if channel is not None and channel.receipt else ()
         return self._desk.observe(self.kind, round_id, target, judgement, content, receipts)
+
+    def _paced(self, channel: ChallengeChannel, each: Candidate, slot: _Slot) -> PacedChannel:
+        return PacedChannel(
+            channel,
+            len(each.work),
+            gate=slot.gate,
+            ready_by=slot.ready_by,
+            room=slot.room,
+            open_s=self._tools.deadline.open_s,
+            clock=self._tools.clock,
+        )
 
     def _check(self, paced: PacedChannel) -> Judge:
         """A judge of openings; the time from when it is asked is ours."""
@@ -237,8 +242,8 @@ class ProofRound:
             seconds_ms=int(seconds * 1000),
         )
         if result.passed:
-            gpus = (*worth(each.work, result), *unknown(each.unknown))
-            worst = next((gpu.reason for gpu in gpus if gpu.reason is not Reason.OK), None)
+            gpus = (*worth(each.work, result), *leased(each.leased), *unknown(each.unknown))
+            worst = next((gpu.reason for gpu in gpus if gpu.reason not in _FINE), None)
             judgement = PASSED if worst is None else failed(worst, _describe(gpus))
             return judgement, content.model_copy(update={"gpus": gpus})
         if result.reason in proof.FALSE_OPENINGS:
@@ -251,5 +256,5 @@ class ProofRound:
 
 
 def _describe(gpus: tuple[ProvenGpu, ...]) -> str:
-    bad = [f"{gpu.gpu[:12]} {gpu.reason}" for gpu in gpus if gpu.reason is not Reason.OK]
+    bad = [f"{gpu.gpu[:12]} {gpu.reason}" for gpu in gpus if gpu.reason not in _FINE]
     return "; ".join(bad)[:300]

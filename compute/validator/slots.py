@@ -7,8 +7,8 @@ slots, two claims on one GPU meet in one round out of `k`, and neither knows whi
 """
 
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, replace
 
 from compute.domain.measurement import ClaimedGpu
 from compute.validator.grading import Assignment
@@ -21,11 +21,21 @@ class Candidate:
 
     Attributes:
         unknown: claimed GPUs that the class table does not know.
+        leased: what the miner says it cannot prove now.
     """
 
     target: Target
     work: tuple[Assignment, ...]
     unknown: tuple[ClaimedGpu, ...] = ()
+    leased: tuple[Assignment, ...] = ()
+
+    def without(self, away: Container[str]) -> "Candidate":
+        """The same miner with these GPUs leased out."""
+        return replace(
+            self,
+            work=tuple(each for each in self.work if each.gpu not in away),
+            leased=tuple(each for each in self.work if each.gpu in away),
+        )
 
 
 def slots_of(

@@ -53,11 +53,13 @@ class ChallengeChannel:
     Attributes:
         error: what broke the channel, if something did.
         receipt: of the last exchange.
+        leased: GPUs that the miner cannot prove now, by its own word; the session is without them.
     """
 
     def __init__(self, caller: Caller, peer: Peer, gpus: tuple[str, ...]) -> None:
         self.error: ComputeError | None = None
         self.receipt: Receipt | None = None
+        self.leased: frozenset[str] = frozenset()
         self._caller = caller
         self._peer = peer
         self._gpus = gpus
@@ -65,13 +67,31 @@ class ChallengeChannel:
         self._pending = b""
 
     async def open(self, timeout_s: float) -> None:
-        """Have the miner start its prover.
+        """Have the miner start its prover, without those GPUs that it says are leased.
+
+        It is asked a second time at most, for what it did not name.
 
         Raises:
             ComputeError: the miner cannot be reached, refuses, or answers wrongly.
         """
+        try:
+            self._session = await self._start(timeout_s)
+        except ComputeError as error:
+            raise self._broken(error) from error
+
+    async def _start(self, timeout_s: float) -> str:
+        by = asyncio.get_running_loop().time() + timeout_s
         request = ChallengeRequest(step=ChallengeStep.OPEN, gpus=self._gpus)
-        self._session = (await self._exchange(request, timeout_s)).session
+        try:
+            return (await self._call(request, timeout_s)).session
+        except ComputeError as refusal:
+            self.leased = _leased(refusal, self._gpus)
+            if not self.leased:
+                raise
+        free = tuple(gpu for gpu in self._gpus if gpu not in self.leased)
+        again = request.model_copy(update={"gpus": free})
+        left = by - asyncio.get_running_loop().time()
+        return (await self._call(again, max(0.1, left))).session
 
     async def send(self, data: bytes) -> None:
         """Keep bytes for the next read."""
@@ -112,9 +132,12 @@ class ChallengeChannel:
 
     async def _exchange(self, request: ChallengeRequest, timeout_s: float) -> ChallengeReply:
         try:
-            answer = await self._caller.call(self._peer, CHALLENGE, request, timeout_s=timeout_s)
+            return await self._call(request, timeout_s)
         except ComputeError as error:
             raise self._broken(error) from error
+
+    async def _call(self, request: ChallengeRequest, timeout_s: float) -> ChallengeReply:
+        answer = await self._caller.call(self._peer, CHALLENGE, request, timeout_s=timeout_s)
         self.receipt = answer.receipt
         reply: ChallengeReply = answer.reply
         return reply
@@ -122,6 +145,15 @@ class ChallengeChannel:
     def _broken(self, error: ComputeError) -> ComputeError:
         self.error = self.error or error
         return error
+
+
+def _leased(refusal: ComputeError, asked: tuple[str, ...]) -> frozenset[str]:
+    """Which of the GPUs asked for a miner says are leased; none if that leaves nothing to prove."""
+    named = refusal.data.get("gpus") if "peer" in refusal.data else None
+    if refusal.code is not Code.NO_CAPACITY or not isinstance(named, list):
+        return frozenset()
+    away = {name for name in named if isinstance(name, str)} & set(asked)
+    return frozenset(away) if len(away) < len(asked) else frozenset()
 
 
 class StartGate:

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 
 from compute.adapters.chain.devchain import ChainParams, SubnetParams
-from compute.domain.evidence import EvidenceKind, Outcome
+from compute.domain.book import MinerBook
+from compute.domain.evidence import EvidenceKind, Outcome, Reason
 from compute.domain.measurement import ProofContent, ScoresContent
 from compute.errors import UsageError
 from compute.settings.validation import (
@@ -19,7 +20,7 @@ from compute.settings.validation import (
 )
 from compute.testing.axon import view_of
 from compute.testing.chain import DevHost, DevWallet
-from compute.testing.miners import SimulatedMiner, serving
+from compute.testing.miners import SimulatedMiner, gpu, serving
 from compute.testing.validating import SMALL_CLASSES, ValidatorRun, validating
 from compute.validator.challenges import sources_of
 
@@ -120,6 +121,43 @@ async def test_miner_that_moves_is_followed(host: DevHost, tmp_path: Path) -> No
 
             await until(earns)
             await chain.close()
+
+
+async def test_free_gpus_of_a_partly_leased_miner_are_proven(host: DevHost, tmp_path: Path) -> None:
+    """What is leased through others is left out of a proof, and counts as it was proven before."""
+    validator = host.registered("//Validator", stake=10_000)
+    gpus = tuple(gpu(f"GPU-{index}", "NVIDIA L4", index=index) for index in range(3))
+    miner = SimulatedMiner(host.registered("//Miner"), gpus)
+    hotkey = miner.wallet.address
+    async with (
+        validating(run_of(host, tmp_path)) as service,
+        serving([miner], view_of(validator.address)) as (axon,),
+    ):
+
+        def book() -> MinerBook:
+            return service.recorder.book.miner(hotkey)
+
+        def proof() -> dict[str, Reason]:
+            found = book().proof(0)
+            return {each.gpu: each.reason for each in found.gpus} if found else {}
+
+        def proven(*reasons: Reason) -> dict[str, Reason]:
+            return {each.uuid: reason for each, reason in zip(gpus, reasons, strict=True)}
+
+        await announce(host, miner.wallet, axon.port)
+        await until(lambda: proof() == proven(Reason.OK, Reason.OK, Reason.OK))
+        miner.leased = frozenset({"GPU-1"})
+        await until(lambda: proof() == proven(Reason.OK, Reason.BUSY, Reason.OK))
+        shown = book().shown(0, 0)
+        assert {each.gpu for each in shown if each.credit_ppm} == {each.uuid for each in gpus}
+        miner.leased = frozenset()
+        await until(lambda: proof() == proven(Reason.OK, Reason.OK, Reason.OK))
+        outcomes = {
+            record.outcome
+            for record in service.recorder.log.records()
+            if record.kind is EvidenceKind.PROOF
+        }
+        assert outcomes == {Outcome.PASSED}
 
 
 async def test_failing_challenges_blank_nobody(host: DevHost, tmp_path: Path) -> None:

@@ -141,6 +141,15 @@ def test_a_host_without_gpus_says_so():
         place(host, (), Wish(Requirement(gpus=1)))
 
 
+def test_refusal_of_a_challenge_names_every_gpu_that_is_away():
+    """A validator hears at once which GPUs it cannot have, so that it can ask for the others."""
+    wish = Wish(Requirement(memory_mib=64), gpus=("GPU-0", "GPU-1", "GPU-2"), test=True)
+    busy = Obstacles(gpus={"GPU-2": "busy elsewhere"})
+    with pytest.raises(LeaseError) as refusal:
+        place(SUPPLY, [Assignment(gpus=("GPU-1",))], wish, busy)
+    assert refusal.value.data == {"gpus": ["GPU-1", "GPU-2"]}
+
+
 @pytest.mark.parametrize(
     ("wanted", "why"),
     [

@@ -54,6 +54,9 @@ def tell(steps: list[Any], policy: Policy) -> tuple[Log, list[WeightsContent]]:
             log.claim(miner, *sorted(gpus), outcome=outcome, block=block)
         elif step == "proof":
             shown = tuple(proven(g, credit=credit) for g in sorted(gpus))
+            if shown and credit % 3 == 0:  # one of them is leased
+                away = {"credit_ppm": 0, "reason": Reason.BUSY}
+                shown = (*shown[1:], shown[0].model_copy(update=away))
             log.proof(miner, *shown, outcome=outcome, block=block)
         elif step == "probe":
             log.probe(miner, outcome, block)
@@ -113,6 +116,31 @@ def test_nobody_earns_without_a_passed_proof(steps: list[Any]):
         proof = book.miner(miner.hotkey).proof(0)
         if proof is None or proof.reason in (Reason.LATE, Reason.OPENING_FAILED):
             assert miner.score == 0
+
+
+SESSIONS = st.lists(st.dictionaries(st.sampled_from("abcd"), st.booleans()), max_size=8)
+
+
+@given(SESSIONS)
+def test_nobody_is_paid_for_more_than_one_session_has_shown(sessions: list[dict[str, bool]]):
+    """Whatever is called leased when, all that is paid was shown at once, not long ago."""
+    log = Log()
+    for index, session in enumerate(sessions):
+        shown = [
+            proven(gpu)
+            if there
+            else proven(gpu, credit=0).model_copy(update={"reason": Reason.BUSY})
+            for gpu, there in session.items()
+        ]
+        log.proof("m", *shown, block=100 + index)
+    oldest = 100 + len(sessions) - 6
+    book = Book().extend(log.records).miner("m")
+    paid = {gpu.gpu for gpu in book.shown(0, oldest) if gpu.credit_ppm}
+    recent = [p for p in book.proofs if p.block > oldest] or [*book.proofs][-1:]
+    together = [{gpu.gpu for gpu in proof.gpus if gpu.credit_ppm} for proof in recent]
+    assert not paid or any(paid <= each for each in together)
+    if sessions:
+        assert paid >= {gpu for gpu, there in sessions[-1].items() if there}
 
 
 @given(

@@ -176,6 +176,82 @@ def test_rental_keeps_a_proof_alive():
     assert of(log.board("m", block=later)).zero == "its last proof is too old"
 
 
+# --- GPUs that are leased through others while the rest is proven ---------------------------------
+
+
+def leased(*gpus: str) -> tuple[ProvenGpu, ...]:
+    return tuple(
+        ProvenGpu(gpu=gpu, gpu_class="h100-sxm", credit_ppm=0, reason=Reason.BUSY) for gpu in gpus
+    )
+
+
+def test_leased_gpu_counts_as_last_proven_until_that_is_too_old():
+    """While the rest is proven, a leased GPU is paid as before, and never longer than proof_age."""
+    age = POLICY.window.proof_age
+    log = Log().claim("m", "a", "b").proof("m", proven("a"), proven("b"), block=NOW - age + 1)
+    log.proof("m", proven("a"), *leased("b"))
+    assert of(log.board("m")).capacity == 2_000_000
+    assert "leased and proven before" in of(log.board("m")).terms[0].why
+    assert of(log.board("m", block=NOW + 1)).capacity == 1_000_000
+    log.proof("m", proven("a"), *leased("b"), block=NOW)
+    assert of(log.board("m", block=NOW + 1)).capacity == 1_000_000
+
+
+def test_rental_of_ours_vouches_for_a_leased_gpu():
+    """A leased GPU stands on while pings of a rental made here pass, as a whole node does."""
+    old = NOW - 2 * POLICY.window.proof_age
+    log = Log().claim("m", "a", "b").proof("m", proven("a"), proven("b"), block=old)
+    log.proof("m", proven("a"), *leased("b"))
+    assert of(log.board("m")).capacity == 1_000_000
+    log.write(EvidenceKind.PING, "m", PingContent(), block=NOW - 50)
+    assert of(log.board("m")).capacity == 2_000_000
+
+
+def test_gpu_that_was_never_proven_gains_nothing_by_being_leased():
+    """To call an imagined GPU leased, in every round, pays nothing for it."""
+    log = Log().claim("m", "a", "imagined")
+    for block in range(NOW - 900, NOW, 100):
+        log.proof("m", proven("a"), *leased("imagined"), block=block)
+    assert of(log.board("m")).capacity == 1_000_000
+
+
+def test_one_device_under_two_names_in_turn_is_paid_once():
+    """GPUs that no session has shown together are not paid together: they may be one device."""
+    log = Log().claim("m", "a", "b", "c")
+    for block, now, away in ((3, "a", "bc"), (2, "b", "ac"), (1, "c", "ab")):
+        log.proof("m", proven(now), *leased(*away), block=NOW - 10 * block)
+    assert of(log.board("m")).capacity == 1_000_000
+    log = Log().claim("two", "a", "b", "c")
+    for block, now, away in ((3, "ab", "c"), (2, "bc", "a"), (1, "ac", "b")):
+        shown = tuple(proven(gpu) for gpu in now)
+        log.proof("two", *shown, *leased(*away), block=NOW - 10 * block)
+    assert of(log.board("two")).capacity == 2_000_000
+
+
+def test_failed_gpu_cannot_hide_in_a_lease():
+    """What failed last, alone or with its node, is not revived by being called leased."""
+    both = (proven("a"), proven("b"))
+    slow = ProvenGpu(gpu="b", gpu_class="h100-sxm", credit_ppm=0, reason=Reason.SLOW)
+    log = Log().claim("m", "a", "b").proof("m", *both, block=NOW - 50)
+    log.proof("m", proven("a"), slow, outcome=failing(Reason.SLOW), block=NOW - 40)
+    log.proof("m", proven("a"), *leased("b"))
+    assert of(log.board("m")).capacity == 1_000_000
+    log = Log().claim("m", "a", "b").proof("m", *both, block=NOW - 50)
+    log.proof("m", outcome=failing(Reason.MALFORMED), block=NOW - 40)
+    log.proof("m", proven("a"), *leased("b"))
+    assert of(log.board("m")).capacity == 1_000_000
+
+
+def test_leased_gpu_is_not_lost_to_a_rival():
+    """Who proves another's leased GPU under its name is the duplicate, as long as it stands."""
+    log = Log().proven("owner", "a", "b", block=NOW - 300)
+    log.proof("owner", proven("a"), *leased("b"), block=NOW - 100)
+    log.proven("rival", "b", block=NOW - 90)
+    board = log.board("rival", "owner")
+    assert (of(board, 0).score, of(board, 1).capacity) == (0, 2_000_000)
+    assert board.rulings == {"gpu:b": "owner"}
+
+
 def test_duplicate_gpu_pays_who_was_proven_first():
     """The same GPU identity under two hotkeys is paid once: to whom it was proven for longest."""
     log = Log().proven("first", "a", block=NOW - 800).proven("second", "a", block=NOW - 700)

@@ -1,12 +1,13 @@
 """A miner whose answers trip the validator: judged itself, and nobody else's trouble."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bittensor.sp_core import Keypair
+from structlog.testing import capture_logs
 
 from compute.cli.proving import _judgement
 from compute.domain.evidence import EvidenceKind, Outcome, Reason
@@ -19,7 +20,7 @@ from compute.probes.report import Check, ProbeReport
 from compute.probes.report import Outcome as Finding
 from compute.protocol.address import Peer
 from compute.protocol.receipts import Receipt
-from compute.protocol.synapses import DiskEnforcement, SpecsReply, Terms
+from compute.protocol.synapses import ChallengeReply, DiskEnforcement, SpecsReply, Terms
 from compute.storage.database import Role, open_database
 from compute.storage.evidence import EvidenceLog
 from compute.testing.axon import metagraph
@@ -31,6 +32,7 @@ from compute.validator.probing import ProbeRound, ProbeVerdict
 from compute.validator.recorder import Recorder
 from compute.validator.specs_round import SpecsRound
 from compute.validator.targets import Target
+from compute.validator.transport import ChallengeChannel
 
 EVIL = 1
 TARGETS = [Target(uid, f"miner{uid}", f"10.0.0.{uid}:8091") for uid in range(1, 8)]
@@ -209,6 +211,14 @@ def test_only_what_we_lack_ourselves_excuses_a_miner(error: Exception, outcome: 
 
 # --- A defect of ours, or the answer of some -----------------------------------------------------
 
+
+@pytest.fixture
+def logged() -> Iterator[list[Any]]:
+    """What is logged, unprinted: traces of many errors take seconds to print."""
+    with capture_logs() as events:
+        yield events
+
+
 GPU = ClaimedGpu(uuid="a", model="x", memory_mib=1)
 ALL = frozenset(target.hotkey for target in TARGETS)
 MALFORMED = (Outcome.FAILED, Reason.MALFORMED)
@@ -260,7 +270,10 @@ KINDS = pytest.mark.parametrize(
 
 @KINDS
 async def test_defect_of_ours_is_held_against_nobody(
-    desk: Desk, kind: EvidenceKind, measure: Callable[[Desk, int, frozenset[str]], Any]
+    desk: Desk,
+    logged: list[Any],
+    kind: EvidenceKind,
+    measure: Callable[[Desk, int, frozenset[str]], Any],
 ):
     """What breaks over all answers of a round is our fault, in the next round as well."""
     await measure(desk, 1, frozenset())
@@ -269,10 +282,13 @@ async def test_defect_of_ours_is_held_against_nobody(
         assert found(desk, kind) == dict.fromkeys(ALL, EXCUSED)
         latest = [desk.recorder.book.miner(key).latest(kind, 0) for key in ALL]
         assert all(check and check.outcome is Outcome.PASSED for check in latest)
+    told = [event for event in logged if event["event"] == "most_answers_broke_a_check"]
+    assert [(event["log_level"], event["struck"]) for event in told] == [("error", len(ALL))] * 2
 
 
 @KINDS
 @pytest.mark.parametrize("struck", [1, 3])
+@pytest.mark.usefixtures("logged")
 async def test_answers_that_trip_us_are_malformed(
     desk: Desk, kind: EvidenceKind, measure: Callable[[Desk, int, frozenset[str]], Any], struck: int
 ):
@@ -284,6 +300,7 @@ async def test_answers_that_trip_us_are_malformed(
 
 
 @KINDS
+@pytest.mark.usefixtures("logged")
 async def test_crowd_of_strangers_excuses_nobody(
     desk: Desk, kind: EvidenceKind, measure: Callable[[Desk, int, frozenset[str]], Any]
 ):
@@ -293,3 +310,59 @@ async def test_crowd_of_strangers_excuses_nobody(
     tripping = frozenset(sorted(ALL)[:4])  # four of seven, but one of the four that are any good
     await measure(desk, 2, tripping)
     assert found(desk, kind) == answers(tripping)
+
+
+# --- Which GPUs a miner says are leased ----------------------------------------------------------
+
+
+class Refusing:
+    """A miner that refuses to open a session over some GPUs; notes what it was asked to prove."""
+
+    def __init__(self, says: dict[str, Any], code: Code = Code.NO_CAPACITY) -> None:
+        self.says, self.code = says, code
+        self.asked: list[tuple[str, ...]] = []
+
+    async def call(self, _peer: Peer, _synapse: Any, request: Any, **_: Any) -> Any:
+        """Refuse the first time, and let anything open after that."""
+        self.asked.append(request.gpus)
+        if len(self.asked) == 1:
+            raise ComputeError(self.code, data=self.says)
+        return SimpleNamespace(reply=ChallengeReply(session="0" * 32), receipt=RECEIPT)
+
+
+def channel_to(miner: Refusing) -> ChallengeChannel:
+    return ChallengeChannel(miner, TARGETS[0].peer(), ("a", "b", "c"))
+
+
+async def test_free_gpus_are_challenged_without_the_leased_ones():
+    """A miner that names its leased GPUs is asked again, once, for all the others."""
+    miner = Refusing({"peer": "m", "gpus": ["b", "stranger"]})
+    channel = channel_to(miner)
+    await channel.open(5)
+    assert (channel.leased, channel.error) == (frozenset("b"), None)
+    assert miner.asked == [("a", "b", "c"), ("a", "c")]
+
+
+@pytest.mark.parametrize(
+    ("says", "code"),
+    [
+        ({"peer": "m"}, Code.NO_CAPACITY),
+        ({"peer": "m", "gpus": ["a", "b", "c"]}, Code.NO_CAPACITY),
+        ({"peer": "m", "gpus": []}, Code.NO_CAPACITY),
+        ({"peer": "m", "gpus": ["stranger"]}, Code.NO_CAPACITY),
+        ({"peer": "m", "gpus": {"a": 1}}, Code.NO_CAPACITY),
+        ({"peer": "m", "gpus": "a"}, Code.NO_CAPACITY),
+        ({"peer": "m", "gpus": [["a"], {"b": 1}, None, 3]}, Code.NO_CAPACITY),
+        ({"peer": "m", "gpus": ["a"]}, Code.PROVER_FAILED),
+        ({"gpus": ["a"]}, Code.NO_CAPACITY),
+    ],
+)
+async def test_refusal_that_frees_nothing_is_a_refusal(says: dict[str, Any], code: Code):
+    """Whatever else a refusal holds, nobody is asked twice, and the refusal is told."""
+    miner = Refusing(says, code)
+    channel = channel_to(miner)
+    with pytest.raises(ComputeError) as refusal:
+        await channel.open(5)
+    assert refusal.value.code is code
+    assert channel.error is refusal.value
+    assert (len(miner.asked), channel.leased) == (1, frozenset())
