@@ -13,7 +13,7 @@ from compute.domain.requirement import Requirement
 from compute.errors import AdmissionError, Code, LeaseError, UsageError
 from compute.storage.batching import BatchWriter
 from compute.storage.database import read, write
-from compute.storage.rental_tables import rental, rental_event, tenant
+from compute.storage.rental_tables import rental, rental_event, tenant, webhook
 
 TOKEN_PREFIX = "ct_"  # noqa: S105 - what every token begins with
 PAGE = 200
@@ -42,11 +42,10 @@ class TenantStore:
         """Make a tenant; gives it with its token, which cannot be shown again.
 
         Raises:
-            UsageError: the name is taken, empty or too long.
+            UsageError: the name is taken, empty, too long or not printable.
         """
-        if not 0 < len(name) <= 64:  # noqa: PLR2004 - the column's width
-            raise UsageError("a tenant's name has 1 to 64 characters")
-        token = TOKEN_PREFIX + secrets.token_hex(24)
+        self.check_free(name)
+        token = _new_token()
         made = Tenant(
             id=secrets.token_hex(16),
             name=name,
@@ -56,13 +55,24 @@ class TenantStore:
         )
 
         def insert(connection: Connection) -> None:
-            if connection.scalar(select(tenant.c.id).where(tenant.c.name == name)):
-                raise UsageError(f"there is a tenant '{name}' already")
+            _refuse_taken(connection, name)
             values = made.model_dump() | {"token_sha256": _hash(token)}
             connection.execute(tenant.insert().values(**values))
 
         write(self._engine, insert)
         return made, token
+
+    def check_free(self, name: str) -> None:
+        """Refuse a name that no new tenant may have.
+
+        Raises:
+            UsageError: it is taken, empty, too long or not printable.
+        """
+        if not (0 < len(name) <= 64 and name.isprintable()):  # noqa: PLR2004 - the column's width
+            raise UsageError(
+                "a tenant's name has 1 to 64 printable characters", hint="choose another name"
+            )
+        read(self._engine, lambda c: _refuse_taken(c, name))
 
     def find(self, token: str) -> Tenant | None:
         """The enabled tenant of a token."""
@@ -77,10 +87,62 @@ class TenantStore:
         query = select(tenant).order_by(tenant.c.name)
         return read(self._engine, lambda c: [_tenant(row) for row in c.execute(query)])
 
-    def enable(self, name: str, *, enabled: bool) -> bool:
-        """Let a tenant in or shut it out; False when there is none of that name."""
-        change = tenant.update().where(tenant.c.name == name).values(enabled=enabled)
-        return bool(write(self._engine, lambda c: c.execute(change).rowcount))
+    def get(self, name: str) -> Tenant:
+        """A tenant by its name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        return read(self._engine, lambda c: _named(c, name))
+
+    def rotate(self, name: str) -> tuple[Tenant, str]:
+        """Give a tenant another token; the old one opens nothing any more.
+
+        One that was removed is let in again, with the rentals that it had.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        token = _new_token()
+
+        def change(connection: Connection) -> Tenant:
+            who = _named(connection, name)
+            values = {"token_sha256": _hash(token), "enabled": True}
+            connection.execute(tenant.update().where(tenant.c.id == who.id).values(**values))
+            return who.model_copy(update={"enabled": True})
+
+        return write(self._engine, change), token
+
+    def remove(self, name: str) -> Tenant:
+        """Shut a tenant out and forget its webhooks; without rentals it is forgotten itself.
+
+        Its live rentals run on to their deadlines: only their own key can end them sooner.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+
+        def change(connection: Connection) -> Tenant:
+            who = _named(connection, name)
+            connection.execute(webhook.delete().where(webhook.c.tenant == who.id))
+            has_rented = select(rental.c.id).where(rental.c.tenant == who.id).limit(1)
+            mine = tenant.c.id == who.id
+            if connection.scalar(has_rented):
+                connection.execute(tenant.update().where(mine).values(enabled=False))
+            else:
+                connection.execute(tenant.delete().where(mine))
+            return who.model_copy(update={"enabled": False})
+
+        return write(self._engine, change)
+
+    def live(self) -> dict[str, int]:
+        """Tenant's id to how many rentals it has that are not over; none for those without."""
+        query = (
+            select(rental.c.tenant, func.count())
+            .where(rental.c.state.in_([state.value for state in LIVE]))
+            .group_by(rental.c.tenant)
+        )
+        return read(self._engine, lambda c: {who: int(n) for who, n in c.execute(query)})
 
 
 class RentalStore:
@@ -288,6 +350,27 @@ def _tenant(row: Row[Any]) -> Tenant:
     fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     del fields["token_sha256"]
     return Tenant.model_validate(fields)
+
+
+def _refuse_taken(connection: Connection, name: str) -> None:
+    if connection.scalar(select(tenant.c.id).where(tenant.c.name == name)):
+        raise UsageError(
+            f"there is a tenant '{name}' already",
+            hint="rotate its token to give it another one, or choose another name",
+        )
+
+
+def _named(connection: Connection, name: str) -> Tenant:
+    row = connection.execute(select(tenant).where(tenant.c.name == name)).first()
+    if row is None:
+        raise UsageError(
+            f"there is no tenant '{name}'", hint="'compute validator tenant list' lists them"
+        )
+    return _tenant(row)
+
+
+def _new_token() -> str:
+    return TOKEN_PREFIX + secrets.token_hex(24)
 
 
 def _hash(text: str) -> str:

@@ -28,6 +28,7 @@ from compute.testing.axon import view_of
 from compute.testing.chain import DevHost
 from compute.testing.miners import SimulatedMiner, gpu, serving
 from compute.testing.validating import SMALL_CLASSES, ValidatorRun, validating
+from compute.validator.api import rentals
 from compute.validator.api.compose import validator_app
 from compute.validator.api.server import serving as serving_app
 from compute.validator.service import ValidatorService
@@ -260,7 +261,7 @@ async def test_tenants_see_nothing_of_each_other(host: DevHost, tmp_path: Path) 
         for token in ("", "ct_wrong", bob.token[:-1], bob.token + "0"):
             status, problem = await Renter(desk.http, token).call("GET", "/v1/leases")
             assert (status, problem["code"]) == (401, "unauthenticated")
-        desk.service.office.tenants.enable("bob", enabled=False)  # type: ignore[union-attr]
+        desk.service.office.tenants.remove("bob")  # type: ignore[union-attr]
         assert (await bob.call("GET", "/v1/leases"))[0] == 401
 
 
@@ -351,8 +352,11 @@ async def test_webhooks_are_signed_and_retried(host: DevHost, tmp_path: Path) ->
         assert signature == f"v1={expected}"
 
 
-async def test_stream_resumes_where_it_broke(host: DevHost, tmp_path: Path) -> None:
-    """Server-sent events come as they happen, and after a break from the last one on."""
+async def test_stream_resumes_where_it_broke(
+    host: DevHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events come as they happen, after a break from the last one on, and to tenants only."""
+    monkeypatch.setattr(rentals, "HEARTBEAT_S", 0.1)
     validator = host.registered("//Validator", stake=10_000)
     async with (
         miners_on(host, validator.address) as miners,
@@ -383,6 +387,11 @@ async def test_stream_resumes_where_it_broke(host: DevHost, tmp_path: Path) -> N
         async with asyncio.timeout(5):
             first = await live
             rest = await read(1, **{"Last-Event-ID": first[-1][0]})
+            assert desk.service.office is not None
+            endless = asyncio.create_task(read(99))
+            await asyncio.sleep(0.2)
+            desk.service.office.tenants.remove("alice")
+            await endless
         assert [name for _, name in first + rest] == ["requested", "trying", "active"]
 
 

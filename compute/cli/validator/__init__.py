@@ -22,6 +22,9 @@ class Verbs(VerbGroup):
         ),
         "penalise": Verb("compute.cli.validator.penalising", "Write a penalty into the evidence."),
         "pardon": Verb("compute.cli.validator.penalising", "Lift a penalty before its time."),
+        "tenant": Verb(
+            "compute.cli.validator.tenants", "Say who may rent through this validator's API."
+        ),
         "export": Verb(
             "compute.cli.validator.export",
             "Write the evidence into a file, which 'compute weights replay' checks on any machine.",

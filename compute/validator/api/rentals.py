@@ -1,7 +1,7 @@
 """Renting over HTTP. Every route belongs to the tenant of the bearer token, and sees only his."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -114,7 +114,7 @@ class TenantGate:
         Raises:
             AdmissionError: `UNAUTHENTICATED`, or `RATE_LIMITED` with the wait.
         """
-        tenant = await self._desk.off_loop(self._tenants.find, token) if token else None
+        tenant = await self.holder(token)
         if tenant is None:
             raise AdmissionError(
                 Code.UNAUTHENTICATED,
@@ -126,14 +126,18 @@ class TenantGate:
         self._buckets.spend(tenant.id)
         return tenant
 
+    async def holder(self, token: str | None) -> Tenant | None:
+        """The tenant whom a token lets in now; the operator may take it back at any time."""
+        return await self._desk.off_loop(self._tenants.find, token) if token else None
+
 
 _SCHEME = HTTPBearer(auto_error=False, description="the tenant's token")
 
 
-async def _tenant(
-    request: Request,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_SCHEME)],
-) -> Tenant:
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_SCHEME)]
+
+
+async def _tenant(request: Request, bearer: Bearer) -> Tenant:
     gate: TenantGate = request.app.state.tenant_gate
     return await gate.admit(bearer.credentials if bearer else None)
 
@@ -228,6 +232,7 @@ def _add_events(router: APIRouter, desk: RentalDesk) -> None:
     async def stream(
         tenant: Who,
         request: Request,
+        bearer: Bearer,
         last: Annotated[
             int | None, Header(alias="Last-Event-ID", ge=0, le=2**53, description="resume after")
         ] = None,
@@ -239,18 +244,25 @@ def _add_events(router: APIRouter, desk: RentalDesk) -> None:
         if after is None:
             after = await desk.off_loop(desk.store.last_event, tenant.id)
         return StreamingResponse(
-            _stream(desk, tenant, after, request),
+            _stream(desk, tenant, after, lambda: _listens(request, bearer)),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
 
+async def _listens(request: Request, bearer: HTTPAuthorizationCredentials | None) -> bool:
+    """Whether the other end is there, and may still listen."""
+    gate: TenantGate = request.app.state.tenant_gate
+    token = bearer.credentials if bearer else None
+    return not await request.is_disconnected() and await gate.holder(token) is not None
+
+
 async def _stream(
-    desk: RentalDesk, tenant: Tenant, after: int, request: Request
+    desk: RentalDesk, tenant: Tenant, after: int, listens: Callable[[], Awaitable[bool]]
 ) -> AsyncIterator[bytes]:
     with desk.hub.listening(tenant.id) as news:
         yield b": connected\n\n"
-        while not await request.is_disconnected():
+        while await listens():
             news.clear()
             for event in await desk.off_loop(_after, desk, tenant, after):
                 after = event.seq
