@@ -31,6 +31,7 @@ from compute.settings.network import announced_ip
 from compute.settings.roles import MinerSettings
 from compute.telemetry.logs import get
 from compute.telemetry.metrics import new_registry
+from compute.telemetry.supervisor import Supervisor, supervised
 from compute.version import __version__
 
 ANNOUNCE_AGAIN_S = 30.0
@@ -67,8 +68,12 @@ async def main(settings: MinerSettings, stop: asyncio.Event) -> int:
         identity = MinerIdentity(chain.hotkey, settings.netuid, network)
         await view.start()
         await axon.start(settings.axon.host, settings.axon.port)
-        async with miner_dashboard(service, identity, settings.dashboard, registry):
-            await _serve(service, axon, chain, (ip, port, pin), stop)
+        async with (
+            miner_dashboard(service, identity, settings.dashboard, registry),
+            supervised(stop) as supervisor,
+        ):
+            announcer = Announcer(chain, (ip, port, pin), supervisor)
+            await _serve(service, axon, announcer, stop)
     finally:
         await view.stop()
         await chain.close()
@@ -78,16 +83,15 @@ async def main(settings: MinerSettings, stop: asyncio.Event) -> int:
 async def _serve(
     service: MinerService,
     axon: Axon,
-    chain: SdkChain,
-    address: tuple[str, int, bytes | None],
+    announcer: "Announcer",
     stop: asyncio.Event,
 ) -> None:
     """From the first reconciliation to the last answer."""
     announcing = None
     try:
         await asyncio.to_thread(service.start)
-        announcing = asyncio.create_task(_announce(chain, *address))
-        _log.info("serving", axon=f"{address[0]}:{address[1]}", version=__version__)
+        announcing = asyncio.create_task(announcer.run())
+        _log.info("serving", axon=announcer.address, version=__version__)
         await stop.wait()
     finally:
         if announcing is not None:
@@ -165,19 +169,48 @@ async def _check_registered(chain: SdkChain, hotkey: str) -> None:
         raise WalletError(Code.NOT_REGISTERED, f"{hotkey} on subnet {metagraph.netuid}")
 
 
-async def _announce(chain: SdkChain, ip: str, port: int, pin: bytes | None) -> None:
-    """Keep the chain's word for where this miner is true, through outages and deregistration."""
-    announced = False
-    while True:
+class Announcer:
+    """Keeps the chain's word for where this miner is true, through outages and deregistration.
+
+    Args:
+        place: address, port, and the certificate's fingerprint or None.
+
+    The service manager learns that the miner is ready once the chain was asked for the first time:
+    it serves from then on, and what the chain said is its status.
+    """
+
+    def __init__(
+        self, chain: SdkChain, place: tuple[str, int, bytes | None], supervisor: Supervisor
+    ) -> None:
+        self._chain = chain
+        self._ip, self._port, self._pin = place
+        self._supervisor = supervisor
+        self._announced = False
+
+    @property
+    def address(self) -> str:
+        """What is announced."""
+        return f"{self._ip}:{self._port}"
+
+    async def run(self) -> None:
+        """Announce, and look again for ever."""
+        while True:
+            self._supervisor.ready(f"serving at {self.address}, {await self._announce()}")
+            await asyncio.sleep(ANNOUNCE_AGAIN_S if self._announced else ANNOUNCE_AGAIN_S / 6)
+
+    async def _announce(self) -> str:
+        """Announce once; how it went."""
         try:
-            await chain.serve_axon(ip, port, pin)
-            if not announced:
-                _log.info("announced on chain", ip=ip, port=port, tls=pin is not None)
-            announced = True
+            await self._chain.serve_axon(self._ip, self._port, self._pin)
         except (ChainError, ComputeError) as error:
-            announced = False
+            self._announced = False
             _log.warning("not announced on chain", why=str(error), code=error.code.spec.slug)
-        await asyncio.sleep(ANNOUNCE_AGAIN_S if announced else ANNOUNCE_AGAIN_S / 6)
+            return f"not announced on chain: {error}"
+        if not self._announced:
+            tls = self._pin is not None
+            _log.info("announced on chain", ip=self._ip, port=self._port, tls=tls)
+        self._announced = True
+        return "announced on chain"
 
 
 if __name__ == "__main__":

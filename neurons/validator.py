@@ -21,6 +21,7 @@ from compute.proof.classes import known_classes
 from compute.protocol.dendrite import Dendrite
 from compute.settings.roles import ValidatorSettings
 from compute.storage.database import Role, open_database
+from compute.telemetry.supervisor import supervised
 from compute.validator.api.compose import validator_app
 from compute.validator.api.server import serving
 from compute.validator.policies import load_policy
@@ -45,7 +46,10 @@ async def main(settings: ValidatorSettings, stop: asyncio.Event) -> int:
         url = f"sqlite:///{settings.state / 'validator.sqlite'}"
         database = await asyncio.to_thread(open_database, url, Role.VALIDATOR)
         around.callback(database.dispose)
+        supervisor = await around.enter_async_context(supervised(stop))
+        where = f"subnet {settings.netuid} as {chain.hotkey}"
         if settings.role == "submitter":
+            supervisor.ready(f"setting the vectors of {settings.master} on {where}")
             await _submitter(settings, chain, database).run(stop)
             return 0
         dendrite = Dendrite(wallet, allow_private=settings.private_addresses)
@@ -78,6 +82,7 @@ async def main(settings: ValidatorSettings, stop: asyncio.Event) -> int:
         if settings.api_port:
             api = serving(validator_app(service), settings.api_host, settings.api_port)
             await around.enter_async_context(api)
+        supervisor.ready(f"measuring {where}")
         await service.run(stop)
     return 0
 

@@ -2,10 +2,10 @@
 
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,32 +140,43 @@ def test_an_installation_ends_in_the_doctors_table(installed):
     assert not (place.prefix / "tests").exists()
 
 
-def test_the_installed_miner_serves_and_is_found(installed):
-    """`bin/compute-miner` reads the settings file alone; the doctor then sees the running miner."""
+def heard(manager: socket.socket, wanted: str) -> list[str]:
+    """What the service manager is told until it hears a line."""
+    lines: list[str] = []
+    while wanted not in lines:
+        lines += manager.recv(4096).decode().splitlines()
+    return lines
+
+
+def test_the_installed_miner_serves_and_tells_the_service_manager(installed):
+    """It reads its settings file alone, is ready once announced, and says that it stops."""
     place, _, _ = installed
     bare = {name: os.environ[name] for name in ("PATH", "HOME")}
     bare["DOCKER_HOST"] = place.environment["DOCKER_HOST"]
+    doctor = [place.prefix / "bin" / "compute", "doctor", "--check", "announced"]
     log = place.root / "miner.log"
-    with log.open("wb") as output:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, log.open("wb") as output:
+        manager.bind(str(place.root / "notify"))
+        manager.settimeout(60)
+        asked = {"NOTIFY_SOCKET": str(place.root / "notify"), "WATCHDOG_USEC": "3000000"}
         miner = subprocess.Popen(
-            [place.prefix / "bin" / "compute-miner"], env=bare, stdout=output, stderr=output
+            [place.prefix / "bin" / "compute-miner"], env=bare | asked, stdout=output, stderr=output
         )
         try:
-            while miner.poll() is None and b"announced on chain" not in log.read_bytes():
-                time.sleep(0.1)
-            doctor = subprocess.run(
-                [place.prefix / "bin" / "compute", "doctor", "--check", "announced"],
-                env=bare,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
+            told = heard(manager, "READY=1")
+            told += heard(manager, "WATCHDOG=1")
+            seen = subprocess.run(
+                doctor, env=bare, capture_output=True, text=True, timeout=60, check=False
             )
-        finally:
             miner.terminate()
-            miner.wait(15)
-    assert doctor.returncode == 0, doctor.stdout + log.read_text()
-    assert "answers from here" in doctor.stdout
+            heard(manager, "STOPPING=1")
+            assert miner.wait(15) == 0
+        finally:
+            miner.kill()
+            miner.wait()
+    assert any("announced on chain" in line for line in told), (told, log.read_text())
+    assert seen.returncode == 0, seen.stdout + log.read_text()
+    assert "answers from here" in seen.stdout
 
 
 def test_an_upgrade_can_be_gone_back_from(installed):
