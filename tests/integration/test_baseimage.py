@@ -26,9 +26,11 @@ from compute.adapters.engine.baseimage import (
 pytestmark = pytest.mark.engine
 # What the miner grants a lease.
 CAPABILITIES = [
+    "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",
     "FOWNER",
+    "FSETID",
     "KILL",
     "NET_BIND_SERVICE",
     "SETGID",
