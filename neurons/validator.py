@@ -43,7 +43,7 @@ async def main(settings: ValidatorSettings, stop: asyncio.Event) -> int:
         metagraph = await chain.metagraph()
         if metagraph.neuron(chain.hotkey) is None:
             raise WalletError(Code.NOT_REGISTERED, f"{chain.hotkey} on subnet {settings.netuid}")
-        url = f"sqlite:///{settings.state / 'validator.sqlite'}"
+        url = settings.validation.database or f"sqlite:///{settings.state / 'validator.sqlite'}"
         database = await asyncio.to_thread(open_database, url, Role.VALIDATOR)
         around.callback(database.dispose)
         supervisor = await around.enter_async_context(supervised(stop))

@@ -17,6 +17,7 @@ import pytest
 
 from compute.adapters.engine.baseimage import BaseImage, BaseImageSettings, ensure_base_image
 from compute.adapters.engine.private import hold_engine
+from compute.testing.postgres import Postgres, postgres_programs, serving_postgres
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _ENGINE_TIMEOUT_S = 120
@@ -114,3 +115,24 @@ def report_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
             print(f"\n{line}", flush=True)  # noqa: T201 -- progress for a person
 
     return write
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the session's own, where PostgreSQL is installed."""
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed here")
+    with serving_postgres(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database, once for each kind that the product keeps its state in."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'deep' / 'state.sqlite'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield url

@@ -62,6 +62,11 @@ class ValidationSettings(Settings):
     """What a validator measures and how it pays."""
 
     policy: str = Field("production", description="scoring policy: production, dev, or a file")
+    database: str = Field(
+        "",
+        description="SQLAlchemy URL of the evidence, such as postgresql+psycopg://…; empty: "
+        "validator.sqlite in the state folder",
+    )
     poll_s: Annotated[float, Field(gt=0, le=60)] = Field(
         3.0, description="seconds between looks at the chain's block"
     )

@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from compute.errors import Code, ComputeError
 
 BUSY_TIMEOUT_MS = 30_000  # another process of the same role may hold the write lock for a moment
+_WRITERS = int.from_bytes(b"compute")  # our advisory lock in a PostgreSQL database
 _MIGRATIONS = Path(str(files("compute.storage"))) / "migrations"
 
 
@@ -52,16 +53,31 @@ def open_database(url: str, role: Role) -> Engine:
 def connect(url: str) -> Engine:
     """An SQLAlchemy engine; on SQLite with WAL, foreign keys and a busy timeout.
 
-    SQLite transactions begin as `BEGIN IMMEDIATE`: whoever reads in order to write holds the
-    write lock from the start, so that two admissions never see the same free hardware.
+    One transaction writes at a time: whoever reads in order to write holds a lock from the start,
+    so that two admissions never see the same free hardware, and two writers never take the same
+    place in a log. SQLite transactions begin as `BEGIN IMMEDIATE`, PostgreSQL's with an advisory
+    lock.
+
+    Raises:
+        ComputeError: `STORAGE_FAILED` when the URL's driver is not installed.
     """
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    try:
+        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except ImportError as error:
+        raise ComputeError(
+            Code.STORAGE_FAILED,
+            f"the database's driver '{error.name}' is not installed",
+            hint="for PostgreSQL write postgresql+psycopg://… and install 'psycopg[binary]'",
+        ) from error
     if engine.dialect.name == "sqlite":
         database = engine.url.database
         if database and database != ":memory:":
             Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_immediate)
+    elif engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _configure_postgresql)
+        event.listen(engine, "begin", _lock_writers)
     return engine
 
 
@@ -78,6 +94,18 @@ def _configure_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 def _begin_immediate(connection: Connection) -> None:
     mode = "DEFERRED" if connection.get_execution_options().get("read_only") else "IMMEDIATE"
     connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _configure_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.close()
+    connection.commit()
+
+
+def _lock_writers(connection: Connection) -> None:
+    if not connection.get_execution_options().get("read_only"):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
 
 
 def migrate(engine: Engine, role: Role, revision: str = "head") -> None:

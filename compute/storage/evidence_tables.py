@@ -1,7 +1,7 @@
 """Tables of a validator's database that measuring and paying need.
 
-On SQLite the migration adds triggers that refuse any change of evidence, and its removal anywhere
-but at the old end.
+On SQLite and PostgreSQL migrations add triggers that refuse any change of evidence, and its removal
+anywhere but at the old end.
 """
 
 from sqlalchemy import Column, Index, Integer, String, Table, Text, UniqueConstraint

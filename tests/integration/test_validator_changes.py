@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,12 +92,17 @@ async def until(look: Callable[[], Awaitable[bool] | bool], limit_s: float = 20)
             await asyncio.sleep(0.02)
 
 
-async def test_miner_that_moves_is_followed(host: DevHost, tmp_path: Path) -> None:
-    """A miner that changes its address is measured at the new one and goes on being paid."""
+async def test_miner_that_moves_is_followed(
+    host: DevHost, tmp_path: Path, database_url: str
+) -> None:
+    """A miner that changes its address is measured at the new one and goes on being paid.
+
+    So it is whatever database the validator keeps its evidence in.
+    """
     validator = host.registered("//Validator", stake=10_000)
     miner = SimulatedMiner(host.registered("//Miner"))
     view = view_of(validator.address)
-    async with validating(run_of(host, tmp_path)) as service:
+    async with validating(replace(run_of(host, tmp_path), url=database_url)) as service:
 
         def proven_at(port: int) -> Callable[[], bool]:
             def look() -> bool:

@@ -1,5 +1,7 @@
 """The evidence log: append-only, signed, chained, each measurement at most once."""
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from compute.domain.evidence import (
     from_line,
 )
 from compute.domain.measurement import SpecsContent
-from compute.storage.database import Role, open_database
+from compute.storage.database import Role, connect, open_database
 from compute.storage.evidence import EvidenceLog, read_export
 from compute.validator.replay import holds
 
@@ -25,8 +27,10 @@ KEY: Any = Keypair.create_from_uri("//Keeper")
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return open_database(f"sqlite:///{tmp_path / 'validator.sqlite'}", Role.VALIDATOR)
+def engine(database_url: str) -> Iterator[Engine]:
+    made = open_database(database_url, Role.VALIDATOR)
+    yield made
+    made.dispose()
 
 
 @pytest.fixture
@@ -68,9 +72,29 @@ def test_log_holds_together_over_restarts(log: EvidenceLog, engine: Engine):
 def test_database_refuses_to_change_evidence(log: EvidenceLog, engine: Engine):
     """Neither a record's change nor its removal from the middle is possible by accident."""
     log.append([observation(miner=f"m{index}") for index in range(3)])
-    for statement in ("UPDATE evidence SET block = 1", "DELETE FROM evidence WHERE seq = 2"):
+    statements = ["UPDATE evidence SET block = 1", "DELETE FROM evidence WHERE seq = 2"]
+    if engine.dialect.name == "postgresql":
+        statements += ["DELETE FROM evidence WHERE seq IN (1, 3)", "TRUNCATE evidence"]
+    for statement in statements:
         with pytest.raises(IntegrityError), engine.begin() as connection:
             connection.execute(text(statement))
+    assert [record.seq for record in checked(log.records())] == [1, 2, 3]
+
+
+def test_two_writers_of_one_log_share_its_places(engine: Engine, database_url: str):
+    """Another process (a command that writes a penalty) never takes the place of a record."""
+    logs = [EvidenceLog(each, KEY, netuid=7) for each in (engine, connect(database_url))]
+
+    def fill(index: int) -> None:
+        for number in range(5):
+            logs[index % 2].append([observation(f"specs-{number}", f"m{index}")])
+
+    threads = [threading.Thread(target=fill, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [record.seq for record in checked(logs[0].records())] == list(range(1, 21))
 
 
 def test_retention_cuts_the_old_end_only(log: EvidenceLog):

@@ -1,7 +1,5 @@
 """A validator's history in its database."""
 
-from pathlib import Path
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -26,8 +24,8 @@ PPM = 1_000_000
 
 
 @pytest.fixture
-def engine(tmp_path: Path):
-    made = open_database(f"sqlite:///{tmp_path / 'history.sqlite'}", Role.HISTORY)
+def engine(database_url: str):
+    made = open_database(database_url, Role.HISTORY)
     yield made
     made.dispose()
 

@@ -1,4 +1,4 @@
-"""The ledger in a real SQLite file: serial admissions, guarded changes, migrations."""
+"""The ledger in a real database: serial admissions, guarded changes, migrations."""
 
 import itertools
 import threading
@@ -16,23 +16,21 @@ from compute.domain.lease import EndReason, Lease, LeaseKind, LeaseState, Teardo
 from compute.domain.requirement import Requirement
 from compute.domain.timeline import Deadline, Event, Instant
 from compute.errors import Code, ComputeError, LeaseError
-from compute.storage.database import Role, alembic_config, connect, open_database
+from compute.storage.database import Role, alembic_config, connect, migrate, open_database
 from compute.storage.ledger import SqlLedger
 
 NOW = Instant(1_700_000_000.0, 500.0, "0badcafe")
 IDS = itertools.count()
 
 
-def open_ledger(folder: Path) -> SqlLedger:
-    return SqlLedger(
-        open_database(f"sqlite:///{folder / 'deep' / 'm.sqlite'}", Role.MINER), lambda: NOW.wall
-    )
+def open_ledger(url: str) -> SqlLedger:
+    return SqlLedger(open_database(url, Role.MINER), lambda: NOW.wall)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> SqlLedger:
+def ledger(database_url: str) -> SqlLedger:
     """A ledger of its own."""
-    return open_ledger(tmp_path)
+    return open_ledger(database_url)
 
 
 def a_lease(key: str = "", **fields: object) -> Lease:
@@ -87,10 +85,10 @@ def test_a_refused_draft_leaves_no_row(ledger: SqlLedger):
     assert ledger.live() == ()
 
 
-def test_racing_admissions_cannot_overdraw(tmp_path: Path):
-    """Many threads over two connections to one file: exactly as many leases as fit."""
+def test_racing_admissions_cannot_overdraw(database_url: str):
+    """Many threads over two connections to one database: exactly as many leases as fit."""
     supply = Supply((), Pool((0, 1, 2), 4096, 0, 64), Pool((), 0, 0, 0), range(20000, 20100))
-    ledgers = [open_ledger(tmp_path), open_ledger(tmp_path)]
+    ledgers = [open_ledger(database_url), open_ledger(database_url)]
     outcomes: list[Assignment | None] = []
 
     def ask(ledger: SqlLedger) -> None:
@@ -162,28 +160,37 @@ def test_a_nonce_only_grows(ledger: SqlLedger):
     ledger.accept_nonce(lease.id, 2**63 - 1)
 
 
-def test_the_owner_is_made_once(tmp_path: Path):
-    """A ledger's id lives in its file: it labels its containers for ever."""
-    assert open_ledger(tmp_path).owner == open_ledger(tmp_path).owner
-    assert open_ledger(tmp_path).owner != open_ledger(tmp_path / "other").owner
+def test_the_owner_is_made_once(database_url: str, tmp_path: Path):
+    """A ledger's id lives in its database: it labels its containers for ever."""
+    assert open_ledger(database_url).owner == open_ledger(database_url).owner
+    other = open_ledger(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    assert open_ledger(database_url).owner != other.owner
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_migrations_lead_to_the_tables(tmp_path: Path, role: Role):
+def test_migrations_lead_to_the_tables(database_url: str, role: Role):
     """The history of each role ends exactly at the tables that the code declares."""
-    engine = open_database(f"sqlite:///{tmp_path / 'x.sqlite'}", role)
+    engine = open_database(database_url, role)
     with engine.begin() as connection:
         command.check(alembic_config(role, connection))
 
 
-def test_migrations_can_be_undone(tmp_path: Path):
-    """Down to nothing and up again works on a database with rows."""
-    url = f"sqlite:///{tmp_path / 'deep' / 'm.sqlite'}"
-    open_ledger(tmp_path).admit("5Owner", "", lambda _: a_lease())
-    engine = connect(url)
+@pytest.mark.parametrize("role", list(Role))
+def test_migrations_can_be_undone(database_url: str, role: Role):
+    """Down to nothing and up again works."""
+    engine = open_database(database_url, role)
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(role, connection), "base")
+    migrate(engine, role)
+
+
+def test_migrations_can_be_undone_over_rows(database_url: str):
+    """Down to nothing and up again works on a ledger that holds leases."""
+    open_ledger(database_url).admit("5Owner", "", lambda _: a_lease())
+    engine = connect(database_url)
     with engine.begin() as connection:
         command.downgrade(alembic_config(Role.MINER, connection), "base")
-    assert open_ledger(tmp_path).live() == ()
+    assert open_ledger(database_url).live() == ()
 
 
 def test_the_database_is_durable(tmp_path: Path):
