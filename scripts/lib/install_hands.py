@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 # Exit statuses of the error catalogue (compute/errors.py).
@@ -70,6 +70,21 @@ class Hands:
         if status and must:
             raise InstallError(max(status, 1), f"{shlex.join(words)} ended with {status}")
         return status
+
+    @contextlib.contextmanager
+    def beside(self, *command: str | Path) -> Iterator[None]:
+        """Run a command while something else is done, and wait for it; whether it fails is open."""
+        words = [str(word) for word in command]
+        if self.dry:
+            self.note(f"would run: {shlex.join(words)}")
+            yield
+            return
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL) as process:
+            try:
+                yield
+            except BaseException:
+                process.terminate()
+                raise
 
     def folder(self, path: Path, mode: int, owner: str = "") -> None:
         """Make a folder if it is not there; one that is keeps its mode and owner."""

@@ -32,6 +32,7 @@ from install_program import (
     digest_of,
     files_of,
     replace_program,
+    stamps_of,
     units_of,
     write_commands,
 )
@@ -133,14 +134,18 @@ def uninstall(hands: Hands, layout: Layout, *, yes: bool) -> int:
 def _finish(hands: Hands, layout: Layout, *, running: bool) -> int:
     """From a program in its place to the doctor's table."""
     hands.step("system packages, virtual environment, Python packages")
-    setup = {"COMPUTE_STATE": str(layout.state / "setup")}
+    venv = layout.prefix / ".venv"
+    stamps = stamps_of(venv)
+    # Packages are compiled below, on all processors, while the image waits for its mirror.
+    setup = {"COMPUTE_STATE": str(layout.state / "setup"), "PIP_NO_COMPILE": "1"}
     hands.run(layout.prefix / "scripts" / "bootstrap", env=setup)
-    python = layout.prefix / ".venv" / "bin" / "python"
-    folders = [layout.prefix / name for name in ("compute", "neurons")]
-    hands.run(python, "-m", "compileall", "-q", *folders, must=False)
     write_commands(hands, layout)
-    hands.step("the image that leases start from")
-    _make_image(hands, layout, python)
+    fresh = [venv / "lib"] if stamps_of(venv) != stamps else []
+    folders = [layout.prefix / "compute", layout.prefix / "neurons", *fresh]
+    python = venv / "bin" / "python"
+    with hands.beside(python, "-m", "compileall", "-qq", "-j", "0", *folders):
+        hands.step("the image that leases start from")
+        _make_image(hands, layout, python)
     if layout.services:
         _place_units(hands, layout)
         _start(hands, layout, running=running)

@@ -136,6 +136,11 @@ def replace_program(hands: Hands, source: Path, files: list[Path], prefix: Path)
         hands.note(f"would copy: {len(files)} files to {prefix}")
 
 
+def stamps_of(venv: Path) -> dict[str, str]:
+    """Which packages a virtual environment holds, as scripts/bootstrap has noted it."""
+    return {path.name: path.read_text() for path in venv.glob(".installed-*")}
+
+
 def write_commands(hands: Hands, layout: Layout) -> None:
     """Write `bin/compute` and `bin/compute-miner`: the program with the miner's settings."""
     commands = {
