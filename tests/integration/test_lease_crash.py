@@ -174,7 +174,17 @@ def test_a_killed_miner_leaves_no_orphan_and_loses_no_lease(site: Site, fresh: C
     step = 1 if FULL else points / KILLS
     for kill in range(KILLS):
         blow_at = 1 + int(kill * step) % points
-        folder = fresh()
-        life = site.live(folder, blow_at)
-        assert life.exitcode == -signal.SIGKILL, f"point {blow_at} was not reached"
-        site.examine(folder, life)
+        life = kill_one(site, fresh, blow_at)
+        while life.exitcode == 0:  # sweeps by the clock make some lives a call or two longer
+            assert int(life.said["points"]) < blow_at
+            blow_at -= 1
+            life = kill_one(site, fresh, blow_at)
+        assert life.exitcode == -signal.SIGKILL
+
+
+def kill_one(site: Site, fresh: Callable[[], Path], blow_at: int) -> Life:
+    """One life and what it left."""
+    folder = fresh()
+    life = site.live(folder, blow_at)
+    site.examine(folder, life)
+    return life
