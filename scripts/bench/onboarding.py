@@ -205,9 +205,13 @@ def _call(*command: str, environment: dict[str, str] | None = None) -> str:
     """
     said = []
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr or ():
-            sys.stderr.write(line)
-            said.append(line)
+        try:
+            for line in process.stderr or ():
+                sys.stderr.write(line)
+                said.append(line)
+        except BaseException:
+            process.terminate()
+            raise
     if process.returncode:
         raise OnboardingError(f"{command[0]} ended with {process.returncode}")
     return "".join(said)

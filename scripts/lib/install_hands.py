@@ -66,7 +66,12 @@ class Hands:
         if self.dry:
             self.note(f"would run: {shlex.join(words)}")
             return 0
-        status = subprocess.run(words, env={**os.environ, **(env or {})}, check=False).returncode
+        with subprocess.Popen(words, env={**os.environ, **(env or {})}) as process:
+            try:
+                status = process.wait()
+            except BaseException:
+                process.terminate()
+                raise
         if status and must:
             raise InstallError(max(status, 1), f"{shlex.join(words)} ended with {status}")
         return status

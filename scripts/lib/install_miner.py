@@ -9,6 +9,7 @@ exit code is this command's. A second run is an upgrade: what is installed is co
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     """Do what is asked; the doctor's exit code, or that of the step that failed."""
     options = _parser().parse_args(arguments)
     hands = Hands(dry=options.dry_run)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         layout = _layout(options)
         _check(layout, options)
