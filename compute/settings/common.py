@@ -19,6 +19,11 @@ def _split(value: Any) -> Any:
     return value
 
 
+def _unless_empty(value: Any) -> Any:
+    """An empty text, as an environment file has it, is no path at all."""
+    return None if value == "" else value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
@@ -93,7 +98,7 @@ class AxonSettings(Settings):
     external_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="port announced on chain; 0 announces the one listened on"
     )
-    certificate: Path | None = Field(
+    certificate: Annotated[Path | None, BeforeValidator(_unless_empty)] = Field(
         None,
         description="PEM file with key and certificate for TLS, made if there is none; its"
         " fingerprint is published on chain; empty: plain HTTP",
