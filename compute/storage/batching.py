@@ -8,13 +8,12 @@ do not notice; and nobody is answered before his work is on disk.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from compute.errors import ComputeError
-from compute.storage.database import write
+from compute.storage.database import translated, write
 
 ResultT = TypeVar("ResultT")
 MOST = 256  # writers in one transaction
@@ -25,6 +24,7 @@ class _Entry:
     """One writer's work and what became of it."""
 
     work: Callable[[Connection], Any]
+    awake: threading.Event = field(default_factory=threading.Event)
     done: bool = False
     value: Any = None
     error: Exception | None = None
@@ -39,9 +39,9 @@ class BatchWriter:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
-        self._arrivals = threading.Lock()
-        self._leading = threading.Lock()
+        self._led = False  # whether somebody is writing, or was woken up to
 
     def run(self, work: Callable[[Connection], ResultT]) -> ResultT:
         """Run work in a transaction, perhaps together with others'; returns once it is on disk.
@@ -50,34 +50,41 @@ class BatchWriter:
             ComputeError: what the work itself raised, or `STORAGE_FAILED`.
         """
         entry = _Entry(work)
-        with self._arrivals:
+        with self._lock:
             self._waiting.append(entry)
-        while not entry.done:
-            with self._leading:
-                if not entry.done:
-                    self._lead()
+            follows, self._led = self._led, True
+        if follows:
+            entry.awake.wait()
+        if not entry.done:
+            self._lead()
         if entry.error is not None:
             raise entry.error
         result: ResultT = entry.value
         return result
 
     def _lead(self) -> None:
-        with self._arrivals:
+        """Write those that wait, wake them, and have the first of those that came since lead."""
+        with self._lock:
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
         try:
             write(self._engine, lambda connection: _run_all(connection, batch))
-        except ComputeError as error:  # nothing was written, whatever each one's work said
-            for entry in batch:
+        except Exception as error:  # noqa: BLE001 - each writer's own call raises it
+            for entry in batch:  # nothing was written, whatever each one's work said
                 entry.error = error
         finally:
             for entry in batch:
                 entry.done = True
+            with self._lock:
+                heirs = self._waiting[:1]
+                self._led = bool(heirs)
+            for entry in (*batch, *heirs):
+                entry.awake.set()
 
 
 def _run_all(connection: Connection, batch: list[_Entry]) -> None:
     for entry in batch:
         try:
-            with connection.begin_nested():
+            with translated(), connection.begin_nested():
                 entry.value = entry.work(connection)
-        except ComputeError as error:
+        except Exception as error:  # noqa: BLE001 - its writer's own call raises it
             entry.error = error

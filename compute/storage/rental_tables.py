@@ -48,6 +48,7 @@ rental = Table(
     Column("detail", String(500), nullable=False),
     UniqueConstraint("tenant", "idempotency_key", name="uq_rental_once"),
     Index("ix_rental_tenant_created", "tenant", "created_ms"),
+    Index("ix_rental_tenant_state", "tenant", "state"),
     Index("ix_rental_state", "state"),
     Index("ix_rental_lease", "lease"),
 )

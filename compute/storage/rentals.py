@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, func, select
+from sqlalchemy import Connection, Engine, Row, Select, bindparam, func, select
 
 from compute.domain.rental import LIVE, Rental, RentalEvent, RentalEventKind, RentalState, Tenant
 from compute.domain.requirement import Requirement
@@ -15,6 +15,19 @@ from compute.storage.batching import BatchWriter
 from compute.storage.database import read, write
 from compute.storage.rental_tables import rental, rental_event, tenant, webhook
 
+# Made once: to put a statement together costs SQLAlchemy more than to run it.
+_TENANT_BY_TOKEN = select(tenant).where(
+    tenant.c.token_sha256 == bindparam("digest"), tenant.c.enabled.is_(True)
+)
+_RENTAL_BY_ID = select(rental).where(rental.c.id == bindparam("rental_id"))
+_RENTAL_BY_KEY = select(rental).where(
+    rental.c.tenant == bindparam("who"), rental.c.idempotency_key == bindparam("key")
+)
+_LIVE_OF_TENANT = select(func.count()).where(
+    rental.c.tenant == bindparam("who"), rental.c.state.in_([state.value for state in LIVE])
+)
+_CHANGE_RENTAL = rental.update().where(rental.c.id == bindparam("rental_id"))
+_ADD_RENTAL, _ADD_EVENT = rental.insert(), rental_event.insert()
 TOKEN_PREFIX = "ct_"  # noqa: S105 - what every token begins with
 PAGE = 200
 
@@ -76,10 +89,8 @@ class TenantStore:
 
     def find(self, token: str) -> Tenant | None:
         """The enabled tenant of a token."""
-        query = select(tenant).where(
-            tenant.c.token_sha256 == _hash(token), tenant.c.enabled.is_(True)
-        )
-        row = read(self._engine, lambda c: c.execute(query).first())
+        digest = {"digest": _hash(token)}
+        row = read(self._engine, lambda c: c.execute(_TENANT_BY_TOKEN, digest).first())
         return None if row is None else _tenant(row)
 
     def all(self) -> list[Tenant]:
@@ -173,8 +184,8 @@ class RentalStore:
         digest = _hash(order)
 
         def work(connection: Connection) -> tuple[Held, bool]:
-            query = select(rental).where(rental.c.tenant == who.id, rental.c.idempotency_key == key)
-            if (row := connection.execute(query).first()) is not None:
+            same = {"who": who.id, "key": key}
+            if (row := connection.execute(_RENTAL_BY_KEY, same).first()) is not None:
                 if row._mapping["order_sha256"] != digest:  # noqa: SLF001 - SQLAlchemy's public name
                     raise LeaseError(Code.IDEMPOTENCY)
                 return self._held(row), False
@@ -192,7 +203,7 @@ class RentalStore:
                 "order_sha256": digest,
                 "order_json": order,
             }
-            connection.execute(rental.insert().values(**values))
+            connection.execute(_ADD_RENTAL, values)
             _note(connection, who.id, made.id, RentalEventKind.REQUESTED, "", now_ms)
             return Held(made, who.id, order), True
 
@@ -225,14 +236,14 @@ class RentalStore:
         """
 
         def work(connection: Connection) -> Held | None:
-            where = rental.c.id == held.rental.id
-            now = self._held(connection.execute(select(rental).where(where)).one())
+            this = {"rental_id": held.rental.id}
+            now = self._held(connection.execute(_RENTAL_BY_ID, this).one())
             if not guard(now.rental):
                 return None
             fields = changes | {"credited_ms": now.rental.credited_ms + credit_ms}
             changed = now.rental.model_copy(update=fields)
-            columns = {name: _columns(changed)[name] for name in fields}
-            connection.execute(rental.update().where(where).values(**columns))
+            columns = _columns(changed)
+            connection.execute(_CHANGE_RENTAL, this | {name: columns[name] for name in fields})
             _note(connection, held.tenant, changed.id, event, note, now_ms)
             return Held(changed, held.tenant, held.order)
 
@@ -288,11 +299,7 @@ class RentalStore:
         return int(read(self._engine, lambda c: c.scalar(query)) or 0)
 
     def _check_room(self, connection: Connection, who: Tenant) -> None:
-        live = connection.scalar(
-            select(func.count()).where(
-                rental.c.tenant == who.id, rental.c.state.in_([s.value for s in LIVE])
-            )
-        )
+        live = connection.scalar(_LIVE_OF_TENANT, {"who": who.id})
         if int(live or 0) >= who.most_leases:
             raise AdmissionError(
                 Code.RATE_LIMITED,
@@ -329,15 +336,14 @@ def _note(
     detail: str,
     now_ms: int,
 ) -> None:
-    connection.execute(
-        rental_event.insert().values(
-            tenant=tenant_id,
-            rental=rental_id,
-            at_ms=now_ms,
-            event=event.value,
-            detail=detail[:500],
-        )
-    )
+    values = {
+        "tenant": tenant_id,
+        "rental": rental_id,
+        "at_ms": now_ms,
+        "event": event.value,
+        "detail": detail[:500],
+    }
+    connection.execute(_ADD_EVENT, values)
 
 
 def _event(row: Row[Any]) -> RentalEvent:

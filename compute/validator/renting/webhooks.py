@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from sqlalchemy import ColumnElement, Engine, Row, and_, func, select
+from sqlalchemy import Engine, Row, select
 
 from compute.domain.rental import RentalEvent, Tenant, Webhook
 from compute.errors import Code, ComputeError, LeaseError, UsageError
@@ -37,8 +37,15 @@ FIRST_WAIT_MS, LONGEST_WAIT_MS = 2_000, 3_600_000
 DELIVERY_S = 10.0
 AT_ONCE = 16
 IDLE_S = 30.0
+GATHER_S = 0.02  # events that come so close together are looked for once
 LEAST_ERROR = 300  # statuses from here on are no success
 log = logs.get("webhooks")
+_NEWS = select(rental_event.c.seq).where(
+    rental_event.c.tenant == webhook.c.tenant, rental_event.c.seq > webhook.c.after_seq
+)
+_WAITING = (
+    select(webhook).where(webhook.c.enabled.is_(True), _NEWS.exists()).order_by(webhook.c.next_ms)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class _Due:
     secret: str
     after_seq: int
     attempts: int
+    next_ms: int
 
 
 class WebhookStore:
@@ -100,16 +108,9 @@ class WebhookStore:
         if not write(self._engine, lambda c: c.execute(gone).rowcount):
             raise LeaseError(Code.LEASE_UNKNOWN, "there is no such webhook")
 
-    def due(self, now_ms: int) -> list[_Due]:
-        """Webhooks that have something to tell and may be delivered to now."""
-        query = select(webhook).where(_waiting(), webhook.c.next_ms <= now_ms)
-        return read(self._engine, lambda c: [_due(row) for row in c.execute(query)])
-
-    def next_ms(self) -> int | None:
-        """When the first webhook that has something to tell may be delivered to; None without."""
-        query = select(func.min(webhook.c.next_ms)).where(_waiting())
-        found: int | None = read(self._engine, lambda c: c.scalar(query))
-        return found
+    def waiting(self) -> list[_Due]:
+        """Webhooks that have something to tell, in the order in which they may be delivered to."""
+        return read(self._engine, lambda c: [_due(row) for row in c.execute(_WAITING)])
 
     def save(self, name: str, **changes: Any) -> None:
         """Write how far a webhook has come."""
@@ -153,21 +154,14 @@ class WebhookDesk:
             with self._hub.listening() as news:
                 while True:
                     news.clear()
-                    await self._round(session)
-                    try:
-                        async with asyncio.timeout(await self._idle_s()):
-                            await news.wait()
-                    except TimeoutError:
+                    waiting, now_ms = await asyncio.to_thread(self._hooks.waiting), self._now_ms()
+                    if due := [hook for hook in waiting if hook.next_ms <= now_ms]:
+                        await self._round(session, due)
                         continue
+                    left_s = (waiting[0].next_ms - now_ms) / 1000 if waiting else IDLE_S
+                    await _heard(news, min(IDLE_S, left_s))
 
-    async def _idle_s(self) -> float:
-        next_ms = await asyncio.to_thread(self._hooks.next_ms)
-        if next_ms is None:
-            return IDLE_S
-        return min(IDLE_S, max(0.0, (next_ms - self._now_ms()) / 1000))
-
-    async def _round(self, session: aiohttp.ClientSession) -> None:
-        due = await asyncio.to_thread(self._hooks.due, self._now_ms())
+    async def _round(self, session: aiohttp.ClientSession, due: list[_Due]) -> None:
         limit = asyncio.Semaphore(AT_ONCE)
 
         async def deliver(hook: _Due) -> None:
@@ -267,12 +261,14 @@ def sign(secret: str, stamp: str, body: bytes) -> str:
     return "v1=" + hmac.new(secret.encode(), f"{stamp}.".encode() + body, sha256).hexdigest()
 
 
-def _waiting() -> ColumnElement[bool]:
-    """Whether an event came after what a webhook has delivered."""
-    news = select(rental_event.c.seq).where(
-        rental_event.c.tenant == webhook.c.tenant, rental_event.c.seq > webhook.c.after_seq
-    )
-    return and_(webhook.c.enabled.is_(True), news.exists())
+async def _heard(news: asyncio.Event, longest_s: float) -> None:
+    """Wait for news, and a moment more for those that come with it; or for so long."""
+    try:
+        async with asyncio.timeout(longest_s):
+            await news.wait()
+    except TimeoutError:
+        return
+    await asyncio.sleep(GATHER_S)
 
 
 def _shown(row: Row[Any]) -> Webhook:
@@ -288,5 +284,5 @@ def _shown(row: Row[Any]) -> Webhook:
 
 def _due(row: Row[Any]) -> _Due:
     fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name
-    names = ("id", "tenant", "url", "secret", "after_seq", "attempts")
+    names = ("id", "tenant", "url", "secret", "after_seq", "attempts", "next_ms")
     return _Due(**{name: fields[name] for name in names})
