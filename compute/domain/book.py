@@ -109,9 +109,10 @@ class MinerBook:
         """GPUs of the newest proof; one that was leased then, as it was when last proven.
 
         A leased GPU cannot be proven, so its last proof stands, but only so far that one session
-        has shown all at once: what the newest proof shows, and what stands beside it. Else one
-        device could be proven under one name today and, the first being "leased", under another
-        tomorrow. Nothing stands across a failure of the whole node.
+        has shown all at once, each as the class that it is paid as: what the newest proof shows,
+        and what stands beside it. Else one device could be proven under one name today and, the
+        first being "leased", under another tomorrow, or a fast one as several slow ones first and
+        as each of them by its own class then. Nothing stands across a failure of the whole node.
 
         Args:
             start: block after which proofs are read.
@@ -130,11 +131,12 @@ class MinerBook:
                 if gpu.gpu in away and gpu.reason is not Reason.BUSY:
                     last.setdefault(gpu.gpu, gpu)
         proven = _credited(newest)
-        standing = {name for name, gpu in last.items() if gpu.credit_ppm}
+        standing = {(gpu.gpu, gpu.gpu_class) for gpu in last.values() if gpu.credit_ppm}
         together = (_credited(proof) for proof in before)
         most = max((standing & all_ for all_ in together if proven <= all_), key=len, default=set())
+        stands = {name for name, _ in most}
         return tuple(
-            last[gpu.gpu].model_copy(update={"reason": Reason.BUSY}) if gpu.gpu in most else gpu
+            last[gpu.gpu].model_copy(update={"reason": Reason.BUSY}) if gpu.gpu in stands else gpu
             for gpu in newest.gpus
         )
 
@@ -184,8 +186,9 @@ class MinerBook:
         return (place, since) if place else None
 
 
-def _credited(proof: Proof) -> set[str]:
-    return {gpu.gpu for gpu in proof.gpus if gpu.credit_ppm}
+def _credited(proof: Proof) -> set[tuple[str, str]]:
+    """GPU and class of everything that a session has shown together."""
+    return {(gpu.gpu, gpu.gpu_class) for gpu in proof.gpus if gpu.credit_ppm}
 
 
 def _newest(items: "deque[_ItemT]", start: int) -> "_ItemT | None":

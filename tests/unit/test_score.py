@@ -228,6 +228,16 @@ def test_one_device_under_two_names_in_turn_is_paid_once():
     assert of(log.board("two")).capacity == 2_000_000
 
 
+def test_fast_device_shown_as_several_slow_ones_is_paid_once():
+    """GPUs shown together as another class than they are paid as may be one device as well."""
+    log = Log().claim("m", "a", "b", "c", model="NVIDIA L4")
+    log.proof("m", *(proven(gpu, "l4") for gpu in "abc"), block=NOW - 50)
+    log.claim("m", "a", "b", "c")
+    for block, now, away in ((3, "a", "bc"), (2, "b", "ac"), (1, "c", "ab")):
+        log.proof("m", proven(now), *leased(*away), block=NOW - 10 * block)
+    assert of(log.board("m")).capacity == 1_000_000
+
+
 def test_failed_gpu_cannot_hide_in_a_lease():
     """What failed last, alone or with its node, is not revived by being called leased."""
     both = (proven("a"), proven("b"))
