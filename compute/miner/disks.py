@@ -73,7 +73,9 @@ def _candidates(settings: LeaseSettings, info: EngineInfo) -> Iterator[Disks]:
 def _can_look(info: EngineInfo) -> bool:
     """Whether the layers of containers can be measured from here."""
     layers = Path(info.root) / "overlay2"
-    return info.local and info.storage_driver == "overlay2" and os.access(layers, os.R_OK | os.X_OK)
+    # The effective ids, because a service may read them by a capability, without being root.
+    readable = os.access(layers, os.R_OK | os.X_OK, effective_ids=True)
+    return info.local and info.storage_driver == "overlay2" and readable
 
 
 def _needs_trial(disks: Disks) -> bool:

@@ -38,7 +38,8 @@ _DROP = """\
 if [ "$(id -u)" = 0 ]; then
     export HOME='{state}'
     exec setpriv --reuid {user} --regid {user} --groups docker \\
-        --inh-caps +net_admin,+net_raw --ambient-caps +net_admin,+net_raw \\
+        --inh-caps +net_admin,+net_raw,+dac_read_search \\
+        --ambient-caps +net_admin,+net_raw,+dac_read_search \\
         '{prefix}/.venv/bin/python' {program} "$@"
 fi
 """
@@ -125,13 +126,19 @@ def digest_of(root: Path, files: list[Path]) -> str:
 
 
 def replace_program(hands: Hands, source: Path, files: list[Path], prefix: Path) -> None:
-    """Put a release in the place of the one that is there; its virtual environment stays."""
+    """Put a release in the place of the one that is there; its virtual environment stays.
+
+    Everybody may read it, whatever the checkout's modes: the miner's user is not who installs.
+    """
     for old in sorted(prefix.iterdir()) if prefix.is_dir() else ():
         if old.name not in KEPT:
             hands.remove(old)
     hands.folder(prefix, 0o755)
     for file in files:
         hands.copy(source / file, prefix / file)
+        if not hands.dry:
+            target = prefix / file
+            target.chmod(0o755 if target.stat().st_mode & 0o100 else 0o644)
     if hands.dry:
         hands.note(f"would copy: {len(files)} files to {prefix}")
 
