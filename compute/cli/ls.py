@@ -47,9 +47,11 @@ def ls(
     """List offers: what each miner claims and has free."""
     from compute.cli.offers import offered, reliabilities
     from compute.renter.wishes import wish
+    from compute.renter.words import Words
 
     here = context(ctx)
-    wanted = wish(gpu=gpu, count=count, gpu_memory=gpu_memory, cpus=cpus, memory=memory).requirement
+    said = Words(gpu=gpu, count=count, gpu_memory=gpu_memory, cpus=cpus, memory=memory)
+    wanted = wish(said).requirement
     known = reliabilities(here.settings.state, needed=bool(reliability))
 
     async def ask(

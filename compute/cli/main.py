@@ -136,15 +136,25 @@ def root(
         str, typer.Option(help="YAML file of settings [env COMPUTE_CONFIG].", metavar="FILE")
     ] = "",
     network: Annotated[
-        str, typer.Option(help="finney, test, ws://… or dev:/path [env COMPUTE_SUBTENSOR_NETWORK].")
+        str,
+        typer.Option(
+            help="finney, test, ws://… or dev:/path [env COMPUTE_SUBTENSOR_NETWORK].",
+            metavar="NETWORK",
+        ),
     ] = "",
-    netuid: Annotated[str, typer.Option(help="Subnet [env COMPUTE_NETUID].")] = "",
-    wallet: Annotated[str, typer.Option(help="Coldkey name [env COMPUTE_WALLET_NAME].")] = "",
-    hotkey: Annotated[str, typer.Option(help="Hotkey name [env COMPUTE_WALLET_HOTKEY].")] = "",
+    netuid: Annotated[str, typer.Option(help="Subnet [env COMPUTE_NETUID].", metavar="N")] = "",
+    wallet: Annotated[
+        str, typer.Option(help="Coldkey name [env COMPUTE_WALLET_NAME].", metavar="NAME")
+    ] = "",
+    hotkey: Annotated[
+        str, typer.Option(help="Hotkey name [env COMPUTE_WALLET_HOTKEY].", metavar="NAME")
+    ] = "",
     wallet_path: Annotated[
-        str, typer.Option(help="Folder of wallets [env COMPUTE_WALLET_PATH].")
+        str, typer.Option(help="Folder of wallets [env COMPUTE_WALLET_PATH].", metavar="FOLDER")
     ] = "",
-    state: Annotated[str, typer.Option(help="Folder of durable state [env COMPUTE_STATE].")] = "",
+    state: Annotated[
+        str, typer.Option(help="Folder of durable state [env COMPUTE_STATE].", metavar="FOLDER")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON, errors included.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     _version_flag: Annotated[

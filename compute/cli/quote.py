@@ -7,7 +7,8 @@ import typer
 from compute.cli.context import Context, context
 from compute.cli.output import counted, duration, table
 from compute.cli.session import run
-from compute.cli.wishing import Count, Cpus, Disk, GpuMemory, GpuModel, Memory, Miner, Shm, Ttl
+from compute.cli.wishing import Miner, wishing
+from compute.renter.words import Words
 
 if TYPE_CHECKING:
     from compute.domain.requirement import Requirement
@@ -26,32 +27,12 @@ def register(app: typer.Typer) -> None:
     app.command("quote")(quote)
 
 
-def quote(
-    ctx: typer.Context,
-    ttl: Ttl = "1h",
-    gpu: GpuModel = "",
-    count: Count = 0,
-    gpu_memory: GpuMemory = "0",
-    cpus: Cpus = 1,
-    memory: Memory = "1g",
-    disk: Disk = "0",
-    shm: Shm = "64m",
-    miner: Miner = "",
-) -> None:
+@wishing
+def quote(ctx: typer.Context, words: Words, miner: Miner = "") -> None:
     """Ask who could grant a lease now. Nothing is reserved."""
     from compute.renter.wishes import wish
 
-    wanted = wish(
-        ttl=ttl,
-        gpu=gpu,
-        count=count,
-        gpu_memory=gpu_memory,
-        cpus=cpus,
-        memory=memory,
-        disk=disk,
-        shm=shm,
-    )
-    show_quotes(context(ctx), wanted, miner)
+    show_quotes(context(ctx), wish(words), miner)
 
 
 def show_quotes(here: Context, wanted: "Wish", miner: str) -> None:

@@ -1,5 +1,6 @@
 """`compute up`: lease a container and wait until it can be logged in to."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,12 @@ from compute.cli.names import complete
 from compute.cli.output import duration
 from compute.cli.quote import show_quotes
 from compute.cli.session import run
-from compute.cli.wishing import Count, Cpus, Disk, GpuMemory, GpuModel, Memory, Miner, Shm, Ttl
+from compute.cli.wishing import Miner, wishing
 from compute.errors import UsageError
+from compute.renter.words import Words
 
 if TYPE_CHECKING:
     from compute.renter.book import LeaseRecord
-    from compute.renter.client import Wish
 
 
 def shapes() -> dict[str, Any]:
@@ -31,30 +32,35 @@ def register(app: typer.Typer) -> None:
     app.command("up")(up)
 
 
+@wishing
 def up(
     ctx: typer.Context,
-    ttl: Ttl = "1h",
-    gpu: GpuModel = "",
-    count: Count = 0,
-    gpu_memory: GpuMemory = "0",
-    cpus: Cpus = 1,
-    memory: Memory = "1g",
-    disk: Disk = "0",
-    shm: Shm = "64m",
-    image: Annotated[str, typer.Option(help="Image reference with digest.")] = "",
+    words: Words,
+    image: Annotated[str, typer.Option(help="Image reference with digest.", metavar="IMAGE")] = "",
     dockerfile: Annotated[
         str, typer.Option(help="File of instructions on top of the default image.", metavar="FILE")
     ] = "",
-    port: Annotated[list[int] | None, typer.Option(help="Publish this container port.")] = None,
-    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; not for secrets.")] = None,
-    idle_stop: Annotated[str, typer.Option(help="End after so long without use.")] = "0",
-    name: Annotated[str, typer.Option(help="Your name for the lease.")] = "",
+    port: Annotated[
+        list[int] | None, typer.Option(help="Publish this container port.", metavar="PORT")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(help="A variable, NAME=VALUE; not for secrets.", metavar="NAME=VALUE"),
+    ] = None,
+    idle_stop: Annotated[
+        str, typer.Option(help="End after so long without use.", metavar="TIME")
+    ] = "0",
+    name: Annotated[str, typer.Option(help="Your name for the lease.", metavar="NAME")] = "",
     miner: Miner = "",
-    wait: Annotated[str, typer.Option(help="Go on asking so long while nothing is free.")] = "0",
+    wait: Annotated[
+        str, typer.Option(help="Go on asking so long while nothing is free.", metavar="TIME")
+    ] = "0",
     resume: Annotated[
         str,
         typer.Option(
-            help="Ask again for this lease, whose answer was lost.", autocompletion=complete
+            help="Ask again for this lease, whose answer was lost.",
+            metavar="NAME",
+            autocompletion=complete,
         ),
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only ask whether it fits.")] = False,
@@ -69,21 +75,15 @@ def up(
         unanswered = here.book.get(resume)
         _tell_up(here, run(here, lambda session: session.renter.resume(unanswered)))
         return
-    wanted: Wish = wish(
-        ttl=ttl,
-        gpu=gpu,
-        count=count,
-        gpu_memory=gpu_memory,
-        cpus=cpus,
-        memory=memory,
-        disk=disk,
-        shm=shm,
+    said = replace(
+        words,
         image=image,
         dockerfile=_read(dockerfile),
         ports=port or (),
         environment=parsing.assignments(env or ()),
         idle_stop=idle_stop,
     )
+    wanted = wish(said)
     if dry_run:
         show_quotes(here, wanted, miner)
         return

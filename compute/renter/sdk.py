@@ -13,13 +13,15 @@ it ends at its deadline.
 """
 
 import asyncio
+import inspect
 import shlex
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import paramiko
 
@@ -28,88 +30,37 @@ from compute.errors import Code, ComputeError, LeaseError, PeerError, UsageError
 from compute.protocol.synapses import LeaseAction, LeaseArguments, LeaseReply
 from compute.renter import parsing
 from compute.renter.book import LeaseRecord
-from compute.renter.client import Wish
 from compute.renter.leasing import lease
 from compute.renter.session import RenterSession, open_session
 from compute.renter.wishes import wish
+from compute.renter.words import Words
 from compute.settings.loading import load
 from compute.settings.renter import RenterSettings, default_config
 
 __all__ = ["AsyncBox", "Box", "CommandResult", "Rental", "rent"]
 
+P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
 Content = bytes | str | Path
 
 
-def rent(
-    *,
-    gpu: str = "",
-    count: int = 0,
-    gpu_memory: str = "0",
-    cpus: int = 1,
-    memory: str = "1g",
-    disk: str = "0",
-    shm: str = "64m",
-    ttl: str = "1h",
-    image: str = "",
-    dockerfile: str = "",
-    ports: Iterable[int] = (),
-    environment: Mapping[str, str] | None = None,
-    idle_stop: str = "0",
-    miner: str = "",
-    name: str = "",
-    wait: str = "0",
-    keep: bool = False,
-    settings: RenterSettings | None = None,
-) -> "Rental":
-    """Describe a lease; it is made when the block is entered.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms(Words):
+    """A wish, and how to go about it: what `rent` takes.
 
-    Args:
-        gpu: part of the GPU's product name; empty accepts any.
-        count: GPUs; 0 means one when anything is said about GPUs, else none.
-        gpu_memory: least memory of each GPU: `40g`.
-        cpus: logical processors.
-        memory: memory: `512m`, `8g`.
-        disk: disk; `0` takes the miner's default.
-        shm: shared memory.
-        ttl: how long at most: `90s`, `20m`, `2h`, `7d`.
-        image: image reference with digest; empty for the miner's default.
-        dockerfile: instructions on top of the default image.
-        ports: container ports to publish beside SSH, see `AsyncBox.address`.
-        environment: variables of the login shell; not for secrets.
-        idle_stop: end the lease after so long without use; `0` never.
+    Attributes:
         miner: UID or hotkey of the only miner to ask; empty for the quickest that fits.
         name: of the lease in the book that `compute ps` shows.
         wait: how long to go on asking while nothing is free.
         keep: leave the lease to its deadline at the end of the block.
         settings: wallet, network and state; by default those of the `compute` command.
-
-    Raises:
-        UsageError: for a duration or a size that is none.
     """
-    wanted = wish(
-        ttl=ttl,
-        gpu=gpu,
-        count=count,
-        gpu_memory=gpu_memory,
-        cpus=cpus,
-        memory=memory,
-        disk=disk,
-        shm=shm,
-        image=image,
-        dockerfile=dockerfile,
-        ports=ports,
-        environment=environment,
-        idle_stop=idle_stop,
-    )
-    return Rental(
-        wanted,
-        miner=miner,
-        name=name,
-        wait_s=parsing.seconds(wait),
-        keep=keep,
-        settings=settings,
-    )
+
+    miner: str = ""
+    name: str = ""
+    wait: str = "0"
+    keep: bool = False
+    settings: RenterSettings | None = None
 
 
 class Rental:
@@ -119,19 +70,10 @@ class Rental:
     miner's refusal, `WalletError`, `ChainError`, `PeerError`.
     """
 
-    def __init__(
-        self,
-        wanted: Wish,
-        *,
-        miner: str,
-        name: str,
-        wait_s: float,
-        keep: bool,
-        settings: RenterSettings | None,
-    ) -> None:
-        self._wanted = wanted
-        self._miner, self._name, self._wait_s, self._keep = miner, name, wait_s, keep
-        self._settings = settings
+    def __init__(self, terms: Terms) -> None:
+        self._wanted = wish(terms)
+        self._wait_s = parsing.seconds(terms.wait)
+        self._terms = terms
         self._box: AsyncBox | None = None
         self._stack = AsyncExitStack()
         self._loop: _Loop | None = None
@@ -139,13 +81,17 @@ class Rental:
     async def __aenter__(self) -> "AsyncBox":
         if self._box is not None:
             raise UsageError("this rental is in use already", hint="call rent() for another one")
-        settings = self._settings or load(
+        settings = self._terms.settings or load(
             RenterSettings, [], prog="compute", fallback=default_config()
         )
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session(settings))
             record = await lease(
-                session, self._wanted, miner=self._miner, name=self._name, wait_s=self._wait_s
+                session,
+                self._wanted,
+                miner=self._terms.miner,
+                name=self._terms.name,
+                wait_s=self._wait_s,
             )
             self._box = AsyncBox(session, record)
             self._stack = stack.pop_all()
@@ -161,7 +107,7 @@ class Rental:
         try:
             if box is not None:
                 # A cancelled task gives its lease back too.
-                await asyncio.shield(_leave(box, keep=self._keep, quiet=error is not None))
+                await asyncio.shield(_leave(box, keep=self._terms.keep, quiet=error is not None))
         finally:
             await self._stack.aclose()
 
@@ -187,6 +133,33 @@ class Rental:
                 loop.run(self.__aexit__(kind, error, trace))
             finally:
                 loop.close()
+
+
+_RENT = """\
+Describe a lease; it is made when the block is entered.
+
+Args:
+{}
+
+Raises:
+    UsageError: for a duration or a size that is none.
+"""
+
+
+def _described_by(terms: Callable[P, Terms]) -> Callable[P, Rental]:
+    """A function that takes, by name, what describes a lease; help and editors show all of it."""
+
+    def rent(*args: P.args, **kwargs: P.kwargs) -> Rental:
+        return Rental(terms(*args, **kwargs))
+
+    told = [(inspect.getdoc(each) or "").partition("Attributes:\n")[2] for each in (Words, terms)]
+    rent.__doc__ = _RENT.format("\n".join(told))
+    taken = inspect.signature(terms).replace(return_annotation=Rental)
+    rent.__signature__ = taken  # type: ignore[attr-defined]
+    return rent
+
+
+rent = _described_by(Terms)
 
 
 class AsyncBox:
