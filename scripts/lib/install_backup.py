@@ -26,8 +26,13 @@ def record_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-def make_backup(hands: Hands, layout: Layout) -> Path:
+def make_backup(hands: Hands, layout: Layout, spare: str = "") -> Path:
     """Copy what is installed, while nothing writes the program; databases may be in use.
+
+    Args:
+        hands: do it.
+        layout: of what is installed.
+        spare: the name of an old backup that is kept, however many are newer.
 
     Raises:
         InstallError: a database cannot be read.
@@ -46,7 +51,8 @@ def make_backup(hands: Hands, layout: Layout) -> Path:
         hands.copy(layout.env_file, target / layout.env_file.name)
     hands.copy(layout.record, target / RECORD)
     for old in _names(layout)[:-KEPT_BACKUPS]:
-        hands.remove(layout.backups / old)
+        if old != spare:
+            hands.remove(layout.backups / old)
     return target
 
 

@@ -41,12 +41,15 @@ from install_program import (
 CHECKOUT = Path(__file__).resolve().parents[2]
 SYSTEMD = Path("/run/systemd/system")
 INTERRUPTED = 130
+UNFINISHED = ""
+"""The digest of a release that is being put in its place: what is there is worth no backup."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what is asked; the doctor's exit code, or that of the step that failed."""
     options = _parser().parse_args(arguments)
     hands = Hands(dry=options.dry_run)
+    os.umask(0o022)  # the program is for the miner's user as well; what is private says so
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         layout = _layout(options)
@@ -61,6 +64,10 @@ def main(arguments: Sequence[str]) -> int:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.status
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        print("hint: run this again, or go back with --rollback", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -75,7 +82,7 @@ def install(hands: Hands, layout: Layout, *, yes: bool) -> int:
         hands.step(f"upgrading {before['version']} to {_version(CHECKOUT)}")
         hands.note(f"kept: {layout.env_file}, {layout.state}, the leases that run")
     running = _stop_miner(hands, layout) if new else _active(layout)
-    if before and new:
+    if new and before.get("digest"):
         hands.step("copying what is installed")
         hands.note(f"backup: {make_backup(hands, layout)}")
     _place_user(hands, layout)
@@ -83,6 +90,7 @@ def install(hands: Hands, layout: Layout, *, yes: bool) -> int:
     if new:
         files = files_of(CHECKOUT)
         hands.step(f"program: {len(files)} files to {layout.prefix}")
+        _remember(hands, layout, UNFINISHED)
         replace_program(hands, CHECKOUT, files, layout.prefix)
         _remember(hands, layout, digest_of(CHECKOUT, files))
     else:
@@ -99,7 +107,9 @@ def roll_back(hands: Hands, layout: Layout, name: str, *, yes: bool) -> int:
         return INTERRUPTED
     hands.step(f"going back from {now['version']} to {then['version']} ({backup.name})")
     running = _stop_miner(hands, layout)
-    hands.note(f"backup: {make_backup(hands, layout)}")
+    if now.get("digest"):
+        hands.note(f"backup: {make_backup(hands, layout, backup.name)}")
+    hands.write(layout.record, json.dumps(now | {"digest": UNFINISHED}) + "\n", 0o644)
     restore(hands, layout, backup)
     return _finish(hands, layout, running=running)
 
@@ -313,19 +323,21 @@ def _check_prefix(layout: Layout) -> None:
     Raises:
         InstallError: it does, or would after this.
     """
-    prefix = layout.prefix
+    prefix = layout.prefix.resolve()
     if prefix == CHECKOUT or prefix in CHECKOUT.parents or (prefix / ".git").exists():
         raise InstallError(
             USAGE,
             f"{prefix} is, or holds, a checkout",
             "clone elsewhere: an upgrade replaces all of the prefix, and a rollback puts it back",
         )
-    if prefix in layout.state.parents or prefix in layout.env_file.parents:
+    state, env_file = layout.state.resolve(), layout.env_file.resolve()
+    if prefix in (state, *state.parents) or prefix in env_file.parents:
         raise InstallError(
             USAGE, f"state and settings must not lie in {prefix}, which upgrades replace"
         )
     strange = {path.name for path in prefix.iterdir()} - KEPT if prefix.is_dir() else set()
-    if strange and not (prefix / "neurons" / "miner.py").exists():
+    ours = record_of(layout.state).get("prefix") == str(layout.prefix)  # also while unfinished
+    if strange and not ours and not (prefix / "neurons" / "miner.py").exists():
         raise InstallError(USAGE, f"{prefix} holds something else", "name an empty folder")
 
 
