@@ -1,5 +1,6 @@
 """`compute up`: lease a container and wait until it can be logged in to."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,7 +103,7 @@ def _tell_up(here: Context, record: "LeaseRecord") -> None:
     here.output.data(
         record,
         text=f"{record.name} is up on {credentials.host}:{credentials.port} "
-        f"for {duration(credentials.expires_at - record.created_at)}{ports}\n"
+        f"for {duration(credentials.expires_at - time.time())}{ports}\n"
         f"log in with: compute ssh {record.name}",
     )
 

@@ -88,7 +88,7 @@ async def _prove(
     session = await asyncio.to_thread(SshSession, record.opened, key)
     try:
         gpus = await asyncio.to_thread(inside.visible_gpus, session)
-        here.output.progress(f"{counted(len(gpus), 'GPU')} inside; proving")
+        here.output.progress(f"{counted(len(gpus), 'GPU') if gpus else 'no GPU'} inside; proving")
         return gpus, await prove_inside(session, gpus, hotkey=record.miner, units=units)
     finally:
         await asyncio.to_thread(session.close)

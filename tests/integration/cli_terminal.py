@@ -136,7 +136,7 @@ def shim(folder: Path) -> Path:
     return folder
 
 
-def until(look: Callable[[], bool], limit_s: float = 10.0) -> None:
+def until(look: Callable[[], bool], limit_s: float = 60.0) -> None:
     """Look until it is so."""
     end = time.monotonic() + limit_s
     while not look():

@@ -26,6 +26,8 @@ from tests.integration.cli_terminal import COLOUR, Seen, Terminal, shim, until
 pytestmark = pytest.mark.engine
 VERBS = set(re.findall(r"^### compute (.+)$", page(), re.MULTILINE))
 NARROW, USUAL, WIDE = 60, 80, 160
+# What changes how a terminal is written to, or what a shell shows there.
+MEDDLING = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PROMPT_COMMAND", "COMPUTE_DEBUG"}
 VALIDATOR = {
     "validation__cadence__specs": "10",
     "validation__cadence__proofs": "60",
@@ -64,12 +66,15 @@ class Walk:
         named = {"COMPUTE_" + name.replace(".", "_").upper(): flags[name] for name in flags}
         path = f"{shim(folder / 'bin')}:{rig.environment()['PATH']}"
         here = {"XDG_CONFIG_HOME": str(folder / "config"), "TERM": "xterm-256color", "PATH": path}
-        self.env = rig.environment() | named | here | {"PYTHONPATH": str(ROOT)}
+        clean = {k: v for k, v in rig.environment().items() if k not in MEDDLING}
+        self.env = clean | named | here | {"PYTHONPATH": str(ROOT)}
         self.terminals: list[Terminal] = []
         rig.wait_ready(miner)
         self._pool = ThreadPoolExecutor(4)
-        self.renter = self._pool.submit(self._renter)
+        # Each part waits for what it needs of the others.
+        self.used = self._pool.submit(self._use)
         self.tables = self._pool.submit(self._tables)
+        self.renter = self._pool.submit(self._end)
         self.validator = self._pool.submit(self._validator)
 
     def close(self) -> None:
@@ -98,7 +103,7 @@ class Walk:
         self.terminals.append(Terminal.quick(self.env, self.seen))
         return self.terminals[-1]
 
-    def _renter(self) -> None:
+    def _use(self) -> None:
         shell = self.shell()
         progress = self.folder / "progress"
         shell.type(f"compute up --ttl 1m --disk 1g --dry-run 2>{progress}")
@@ -106,18 +111,9 @@ class Walk:
         up = shell.type("compute up --ttl 10m --memory 300m --disk 1g --name train")
         assert "log in with: compute ssh train" in up.text
         _use(self, shell)
-        quick = self.quick()
-        _operate(quick)
-        _check(self, quick)
-        ask = r"End train, and destroy what is on disk\? \[y/N\]:"
-        shell.type("compute down train", code=130, during=[(ask, "n\r")])
-        piped = shell.type("compute ps | cat")
-        assert "up" in piped.text
-        assert "\x1b" not in piped.raw
-        assert "train: ended" in shell.type("compute down train", during=[(ask, "y\r")]).text
 
     def _tables(self) -> None:
-        """Every table in three widths."""
+        """Every table in three widths, then every operation."""
         quick = self.quick()
         _settle(self, quick)
         until(lambda: self.book.folder("train").exists() and self.book.get("train").credentials)
@@ -128,9 +124,19 @@ class Walk:
             _in_all_widths(quick, f"{self.at('miner')} {verb}", shown)
         for line in ("miner drain --dry-run", "miner prune --dry-run"):
             quick.type(f"{self.at('miner')} {line}")
-        evidence = self.rig.root / "validator"
-        self.validator.result(40)
-        _in_all_widths(quick, f"compute weights replay {evidence}", "the same")
+        ended(self.used)
+        _operate(quick)
+        _check(self, quick)
+
+    def _end(self) -> None:
+        ended(self.tables)
+        shell = self.shell()
+        ask = r"End train, and destroy what is on disk\? \[y/N\]:"
+        shell.type("compute down train", code=130, during=[(ask, "n\r")])
+        piped = shell.type("compute ps | cat")
+        assert "up" in piped.text
+        assert "\x1b" not in piped.raw
+        assert "train: ended" in shell.type("compute down train", during=[(ask, "y\r")]).text
 
     def _validator(self) -> None:
         quick, at = self.quick(), self.at("validator")
@@ -147,6 +153,12 @@ class Walk:
         (penalty,) = json.loads(quick.type(f"{at} validator penalties --json").text)
         assert "no longer" in quick.type(f"{at} validator pardon {penalty['penalty']}").text
         quick.type(f"{at} validator export {self.folder / 'evidence.jsonl'}")
+        _in_all_widths(quick, f"compute weights replay {self.rig.root / 'validator'}", "the same")
+
+
+def ended(part: Future) -> None:
+    """Wait for a part of the walk; what failed in it fails here."""
+    part.result(120)
 
 
 def _in_all_widths(terminal: Terminal, line: str, shown: str) -> None:
@@ -243,7 +255,7 @@ def _tenants(walk: Walk, quick: Terminal) -> None:
     first = quick.type(f"{at} add lab").lines[-1]
     until(lambda: _answers(walk.port))
     assert _admits(walk.port, first)
-    ask = r"open nothing\? \[y/N\]:"
+    ask = r"will open nothing\. \[y/N\]:"
     second = quick.type(f"{at} rotate lab", during=[(ask, "y\r")]).lines[-1]
     assert (_admits(walk.port, first), _admits(walk.port, second)) == (False, True)
     quick.type(f"{at} add shop")
@@ -280,11 +292,6 @@ def walk(tmp_path_factory, docker_host, base_image):
         made = Walk(rig, folder)
         yield made
         made.close()
-
-
-def ended(part: Future) -> None:
-    """Wait for a part of the walk; what failed in it fails here."""
-    part.result(60)
 
 
 class Piped:
@@ -437,6 +444,7 @@ def _validate_as_data(piped: Piped, folder: Path) -> None:
 
 def test_a_renter_walks_in_a_terminal(walk):
     """From the offers to the end: shell, ports, files, log, keys, proof, receipts, the question."""
+    ended(walk.used)
     ended(walk.renter)
 
 
@@ -452,7 +460,7 @@ def test_tables_are_read_in_every_width(walk):
 
 def test_every_verb_was_typed(walk):
     """A verb that is new has to be walked through too; nothing that was shown is a traceback."""
-    for part in (walk.renter, walk.validator, walk.tables):
+    for part in (walk.used, walk.tables, walk.renter, walk.validator):
         ended(part)
     assert {verb_of(seen.line) for seen in walk.seen} & VERBS == VERBS
     assert not [seen for seen in walk.seen if "Traceback" in seen.text]

@@ -137,7 +137,9 @@ def rotate(
             admitted = Admitted(tenant=_row(tenants, found), token="")
             here.output.data(admitted, text=f"{name} would get another token")
             return
-        here.output.confirm(f"Let the token that {name} has now open nothing?", yes=yes)
+        here.output.confirm(
+            f"Replace the token of {name}? The one it has will open nothing.", yes=yes
+        )
         made, token = tenants.rotate(name)
         _tell(here, tenants, made, token)
 
