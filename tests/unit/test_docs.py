@@ -1,11 +1,8 @@
 """The docs say what the code does: pages, links, commands, settings and names of verbs."""
 
-import ast
-import os
 import re
 import shlex
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,48 +17,17 @@ from compute.cli.reference.documents import DOCUMENTS, as_json
 from compute.errors import Code
 from compute.probes.doctor import CHECKS
 from compute.settings import page as settings_page
-from compute.settings.loading import load
-from compute.settings.renter import CheckerSettings, RenterSettings
+from compute.settings.renter import RenterSettings
 from compute.settings.roles import MinerSettings, ValidatorSettings
 from tests.command import ROOT
+from tests.documents import DOCS, FENCE, PAGES, blocks, commands, named
 
-DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
-NEURONS = {
-    "neurons/miner.py": MinerSettings,
-    "neurons/validator.py": ValidatorSettings,
-    "neurons/miner_checker.py": CheckerSettings,
-}
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def _document(name: str) -> str:
     return as_json(DOCUMENTS[name]())
-
-
-def named(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-def blocks(kind: str) -> list[tuple[str, str]]:
-    """Page and content of every fenced block of a kind."""
-    return [
-        (named(page), content)
-        for page in PAGES
-        for found, content in FENCE.findall(page.read_text())
-        if found == kind
-    ]
-
-
-def commands() -> list[tuple[str, str]]:
-    """Page and text of every command that a reader is told to type."""
-    return [
-        (page, re.sub(r"\s+#.*", "", line[2:]).strip())
-        for page, content in blocks("console")
-        for line in content.replace("\\\n", " ").splitlines()
-        if line.startswith(("$ ", "# "))
-    ]
 
 
 MADE = {
@@ -109,8 +75,14 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page):
-    """Every relative link names a file that is there, and a heading that is on it."""
+    """Every relative link names a file that is there, and a heading that is on it.
+
+    A picture is there, and says in words what it shows.
+    """
     text = FENCE.sub("", page.read_text())
+    for words, picture in IMAGE.findall(text):
+        assert len(words) > 20
+        assert (page.parent / picture).exists(), picture
     for link in LINK.findall(text):
         if re.match(r"[a-z]+:", link):
             continue
@@ -121,12 +93,14 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(target), link
 
 
-COMMANDS = [(page, text) for page, text in commands() if text.startswith("compute ")]
+@pytest.mark.parametrize(
+    "text", dict.fromkeys(c.text for c in commands() if c.text.startswith("compute "))
+)
+def test_commands_of_the_docs_are_understood(text):
+    """Every `compute …` parses: the verb is there, its options are, nothing is missing.
 
-
-@pytest.mark.parametrize(("page", "text"), COMMANDS)
-def test_commands_of_the_docs_are_understood(page, text):
-    """Every `compute …` parses: the verb is there, its options are, nothing is missing."""
+    All of them are run as well, by tests/integration/test_docs_commands.py.
+    """
     command, arguments = get_command(app), _json_first(shlex.split(text.split("|")[0])[1:])
     context = command.make_context("compute", list(arguments))
     while hasattr(command, "resolve_command"):
@@ -135,47 +109,22 @@ def test_commands_of_the_docs_are_understood(page, text):
         context = command.make_context(name, rest, parent=context)
 
 
-@pytest.mark.parametrize(
-    ("page", "text"), [c for c in commands() if re.search(r"python\S* neurons/", c[1])]
-)
-def test_neurons_of_the_docs_are_started_rightly(page, text):
-    """Every neuron's command line holds only settings that it has, with values that they take.
-
-    An ellipsis stands for settings that were named before.
-    """
-    words = shlex.split(text.replace("…", ""))
-    script = next(word for word in words if word.startswith("neurons/"))
-    arguments = words[words.index(script) + 1 :]
-    if "--help" not in arguments:
-        load(NEURONS[script], [a for a in arguments if a != "--json"], prog=script, environ={})
+RUN_OR_READ = {"console", "python", "yaml", "", "mermaid"}
 
 
-@pytest.mark.parametrize(("page", "text"), commands())
-def test_scripts_and_modules_of_the_docs_are_there(page, text):
-    """Scripts are executable files, modules can be imported, test paths exist."""
-    words = re.sub(r"^(\w+=\S+ )+", "", text).split()
-    if words and words[0].startswith("./scripts/"):
-        assert os.access(ROOT / words[0], os.X_OK), text
-    if "-m" in words and words[0].endswith("python"):
-        assert find_spec(words[words.index("-m") + 1]) is not None, text
-    if words and words[0] == "pytest":
-        assert all((ROOT / word).exists() for word in words[1:] if word.startswith("tests/")), text
+def test_every_block_is_of_a_kind_that_is_tested():
+    """Commands and Python are run, settings are loaded; what is bare is a picture or an output."""
+    kinds = {kind for page in PAGES for _, kind, _ in FENCE.findall(page.read_text())}
+    assert kinds <= RUN_OR_READ
+    typed = re.compile(r"^(\$ |compute |python3? |\./)", re.MULTILINE)
+    bare = [block for block in blocks("") if typed.search(block.content)]
+    assert bare == []
 
 
-@pytest.mark.parametrize(("page", "source"), blocks("python"))
-def test_python_of_the_docs_is_python(page, source):
-    """Every block compiles; those of docs/sdk.md are run as well, on a real miner.
-
-    Pieces may await at their top, and leave out with an ellipsis what does not matter.
-    """
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    compile(source.replace("…", "..."), page, "exec", flags=flags)
-
-
-@pytest.mark.parametrize(("page", "content"), blocks("yaml"))
-def test_yaml_of_the_docs_is_settings(page, content):
+@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.page)
+def test_yaml_of_the_docs_is_settings(block):
     """Every block of settings is taken by at least one program as it stands."""
-    value = yaml.safe_load(content)
+    value = yaml.safe_load(block.content)
     if "netuid" not in value:
         return
     refusals = []
@@ -187,7 +136,7 @@ def test_yaml_of_the_docs_is_settings(page, content):
     assert len(refusals) < 3, refusals
 
 
-SPOKEN = re.compile(r"[`']compute ([a-z-]+)(?: ([a-z-]+))?")
+SPOKEN = re.compile(r"[`']compute ([a-z][a-z-]*)(?: ([a-z-]+))?")
 
 
 def spoken() -> list[tuple[str, str, str]]:
@@ -216,3 +165,27 @@ def test_troubleshooting_knows_every_check_and_names_real_codes():
     mentioned = {slug for cell in cells for slug in re.findall(r"`(\w+)`", cell)}
     assert len(mentioned) > 15
     assert mentioned <= slugs
+
+
+def test_tests_that_are_spoken_of_exist():
+    """What a page says is shown by a test names one that is there."""
+    defined = {
+        name
+        for file in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"def (test_\w+)\(", file.read_text())
+    }
+    spoken_of = {
+        (named(page), name)
+        for page in PAGES
+        for name in re.findall(r"`(test_\w+)`", page.read_text())
+    }
+    assert len(spoken_of) > 50
+    assert {(page, name) for page, name in spoken_of if name not in defined} == set()
+
+
+def test_the_index_leads_to_every_page():
+    """Whoever starts at docs/README.md finds each page, decisions by their folder."""
+    linked = set(LINK.findall((DOCS / "README.md").read_text()))
+    pages = {str(page.relative_to(DOCS)) for page in PAGES if page.is_relative_to(DOCS)}
+    assert {page for page in pages if not page.startswith("adr/")} <= linked | {"README.md"}
+    assert "adr" in linked
