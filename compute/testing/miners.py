@@ -79,6 +79,7 @@ class SimulatedMiner:
         leases: what was leased, by idempotency key.
         leased: UUIDs of GPUs that it says are leased when it is challenged.
         places: how many leases at once.
+        refuses: the code with which it turns every order away; None takes them.
         allocate_s: how long a lease takes to be made.
     """
 
@@ -89,6 +90,7 @@ class SimulatedMiner:
     leases: dict[str, "SimulatedLease"] = field(default_factory=dict)
     leased: frozenset[str] = frozenset()
     places: int = 4
+    refuses: Code | None = None
     allocate_s: float = 0.0
     asked: int = 0
 
@@ -139,6 +141,8 @@ class SimulatedMiner:
 
     async def _allocate(self, request: AllocateRequest, context: RequestContext) -> AllocateReply:
         self.asked += 1
+        if self.refuses is not None:
+            raise ComputeError(self.refuses)
         lease = self.leases.get(request.idempotency_key)
         if lease is None:
             if sum(each.live for each in self.leases.values()) >= self.places:

@@ -181,6 +181,8 @@ def allocation_rows(seconds: float) -> Iterator[Row]:
                 tally.why[f"{status} {content.get('code') or content.get('detail')}"] += 1
 
         took = uvloop.run(load(said["port"], RENTERS, seconds, order))
+    if tally.why:
+        print(f"lost: {dict(tally.why)}", file=sys.stderr)
     count = len(tally.ms)
     yield Row("allocations_rps", count / took, "1/s", count)
     yield Row("allocations_p50_ms", tally.percentile(0.50), "ms", count)

@@ -22,6 +22,7 @@ from compute.adapters.chain.devchain import ChainParams, SubnetParams
 from compute.crypto import envelope, possession, sshkeys
 from compute.domain.evidence import EvidenceKind, Outcome, Reason
 from compute.domain.measurement import PingContent
+from compute.errors import Code
 from compute.protocol.synapses import Credentials, LeaseAction, LeaseArguments
 from compute.settings.validation import CadenceSettings, DeadlineSettings, ValidationSettings
 from compute.testing.axon import view_of
@@ -284,6 +285,23 @@ async def test_full_miners_are_passed_over(host: DevHost, tmp_path: Path) -> Non
         assert (status, problem["code"]) == (429, "rate_limited")
         status, problem = await renter.lease("bad-key-1", renter_public_key="x" * 300)
         assert (status, problem["code"]) == (422, "bad_key")
+
+
+async def test_miner_that_finds_a_request_too_old_is_passed_over(
+    host: DevHost, tmp_path: Path
+) -> None:
+    """A request that lay about for too long made no lease: the next miner is asked."""
+    validator = host.registered("//Validator", stake=10_000)
+    async with (
+        miners_on(host, validator.address) as miners,
+        office(run_of(host, tmp_path, "//Validator"), miners) as desk,
+    ):
+        ann = desk.tenant("ann")
+        await until(lambda: len(desk.service.office.market.offers()) == 2)
+        for slow, quick in (miners, reversed(miners)):
+            slow.refuses, quick.refuses = Code.STALE, None
+            status, rental = await ann.lease(f"order-{slow.wallet.address}")
+            assert (status, rental["miner"]) == (201, quick.wallet.address)
 
 
 async def test_named_manager_takes_over(host: DevHost, tmp_path: Path) -> None:

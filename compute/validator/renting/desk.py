@@ -42,7 +42,14 @@ DEADLINE = "deadline"
 LATE_MS = 5_000  # a lease counts as over when its deadline is so far past
 # The miner cannot have made a lease: the next one may be asked.
 _NOT_MADE = frozenset(
-    {Code.NO_CAPACITY, Code.BUSY, Code.RATE_LIMITED, Code.PEER_AWAY, Code.ADDRESS_REFUSED}
+    {
+        Code.NO_CAPACITY,
+        Code.BUSY,
+        Code.RATE_LIMITED,
+        Code.STALE,  # under load a request may lie about for longer than its nonce is fresh
+        Code.PEER_AWAY,
+        Code.ADDRESS_REFUSED,
+    }
 )
 # The answer was lost, and the lease may be there: the same miner is asked again.
 _UNKNOWN = frozenset({Code.PEER_LATE, Code.RECEIPT, Code.PEER_INVALID})
