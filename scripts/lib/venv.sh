@@ -50,6 +50,17 @@ ensure_part() {
     say "python packages: $name installed ($((SECONDS - begun)) s)"
 }
 
+# The command `compute`, and `import compute` in any folder, for whoever activates the environment.
+ensure_command() {
+    local packages
+    for packages in "$venv"/lib/python*/site-packages; do
+        printf '%s\n' "$here" >"$packages/compute-checkout.pth"
+    done
+    printf '#!%s\nimport sys\n\nsys.path.insert(0, "%s")\nfrom compute.cli.main import main\n\nmain()\n' \
+        "$venv/bin/python" "$here" >"$venv/bin/compute"
+    chmod 755 "$venv/bin/compute"
+}
+
 install_requirements() {
     pip_install --require-hashes -r "$here/requirements.txt"
 }

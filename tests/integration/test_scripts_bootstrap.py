@@ -138,6 +138,27 @@ def test_a_failed_installation_is_tried_again(tmp_path: Path):
         assert "error: installing sample failed" in failed.stderr
 
 
+def test_an_activated_environment_has_the_command_and_the_module(tmp_path: Path):
+    """`compute` runs in any folder, and the SDK can be imported there."""
+    packages, bin_ = tmp_path / "venv/lib/python3/site-packages", tmp_path / "venv/bin"
+    for folder in (packages, bin_):
+        folder.mkdir(parents=True)
+    (bin_ / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (bin_ / "python").chmod(0o755)
+    assert shell(f"venv={tmp_path}/venv; ensure_command", tmp_path).returncode == 0
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ran = subprocess.run(
+        [bin_ / "compute", "explain", "busy"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "busy" in ran.stdout
+    assert (packages / "compute-checkout.pth").read_text() == f"{CHECKOUT}\n"
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_works_from_anywhere(name: str, tmp_path: Path):
     """Scripts find their checkout by themselves and are sound shell."""
