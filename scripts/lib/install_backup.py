@@ -71,6 +71,9 @@ def restore(hands: Hands, layout: Layout, backup: Path) -> None:
         hands.note(f"put back: {now} as of {backup.name}; leases made since then end")
         if not hands.dry:
             _put_back(kept, now)
+    known = {path.name for path in (backup / STATE).rglob("*.sqlite")}
+    for made_since in (path for path in databases(layout) if path.name not in known):
+        hands.note(f"kept: {made_since}, made since {backup.name}; if it is too new, move it away")
     hands.copy(backup / RECORD, layout.record)
 
 

@@ -1,11 +1,13 @@
 """The installer on a real engine: install, run, upgrade, go back, remove; and what it refuses."""
 
+import contextlib
 import os
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,13 @@ from tests.command import ROOT
 
 pytestmark = pytest.mark.engine
 NEWER = "9.9.9"
+
+
+@contextlib.contextmanager
+def opened(ledger: Path) -> Iterator[sqlite3.Connection]:
+    """A ledger, for one transaction."""
+    with contextlib.closing(sqlite3.connect(ledger)) as database, database:
+        yield database
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ class Place:
 
     def revision(self) -> str:
         """The revision of the ledger's tables."""
-        with sqlite3.connect(self.ledger) as database:
+        with opened(self.ledger) as database:
             return str(database.execute("select version_num from alembic_version").fetchone()[0])
 
 
@@ -179,6 +188,13 @@ def test_the_installed_miner_serves_and_tells_the_service_manager(installed):
     assert "answers from here" in seen.stdout
 
 
+def since(place: Place) -> int:
+    """How many facts the ledger has learnt since the upgrade."""
+    with opened(place.ledger) as database:
+        row = database.execute("select count(*) from meta where name = 'since'").fetchone()
+    return int(row[0])
+
+
 def test_an_upgrade_can_be_gone_back_from(installed):
     """Release and ledger are copied first; going back restores the ledger if its tables changed."""
     place, _, settings = installed
@@ -194,11 +210,16 @@ def test_an_upgrade_can_be_gone_back_from(installed):
     assert place.version() == NEWER
     assert not (place.prefix / "docs" / "proof.md").exists()
     (backup,) = (place.state / "backups").iterdir()
-    with sqlite3.connect(place.ledger) as database:  # as a newer release's migration would
+    with opened(place.ledger) as database:
+        database.execute("insert into meta values ('since', 'the upgrade')")
+    same = place.install("--rollback")
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert (place.version(), since(place)) == (old, 1)
+    with opened(place.ledger) as database:  # as a newer release's migration would
         database.execute("update alembic_version set version_num = 'newer'")
     back = place.install("--rollback", backup.name)
     assert back.returncode == 0, back.stdout + back.stderr
-    assert (place.version(), place.revision()) == (old, revision)
+    assert (place.version(), place.revision(), since(place)) == (old, revision, 0)
     assert (place.prefix / "docs" / "proof.md").exists()
     assert place.env_file.read_text() == settings
 
@@ -206,7 +227,7 @@ def test_an_upgrade_can_be_gone_back_from(installed):
 def test_removal_waits_for_leases_and_keeps_state(installed):
     """With a lease in the ledger it refuses; then program goes, state and settings stay."""
     place, _, settings = installed
-    with sqlite3.connect(place.ledger) as database:
+    with opened(place.ledger) as database:
         names = [row[1] for row in database.execute("pragma table_info(lease)")]
         values = ["active" if name == "state" else "1" for name in names]
         marks = ",".join("?" * len(names))
