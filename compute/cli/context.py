@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from compute.renter.book import LeaseBook
     from compute.settings.renter import RenterSettings
+    from compute.settings.roles import ValidatorSettings
 
 SettingsT = TypeVar("SettingsT", bound="BaseModel")
 
@@ -43,6 +44,18 @@ class Context:
         from compute.settings.renter import RenterSettings, default_config
 
         return self._load(RenterSettings, (), default_config())
+
+    @cached_property
+    def validator(self) -> "ValidatorSettings":
+        """The settings of the validator on this machine, from its file if --config names it.
+
+        Raises:
+            UsageError: when a setting is unknown or out of bounds.
+        """
+        from compute.settings.renter import default_config
+        from compute.settings.roles import ValidatorSettings
+
+        return self._load(ValidatorSettings, (), default_config())
 
     def role(self, model: "type[SettingsT]", more: Iterable[str]) -> "SettingsT":
         """The settings of a neuron on this machine: flags, environment, the file of --config.

@@ -190,6 +190,8 @@ def _complete(walk: Walk) -> None:
 def _use(walk: Walk, shell: Terminal) -> None:
     """Everything that reaches into a lease."""
     shell.type("compute exec train -- sh -c 'exit 7'", code=7)
+    shell.type("set -o pipefail")
+    assert shell.type("compute exec train yes | head -1").text == "y\n"
     shell.type("compute ssh train", during=[(r"# $", "echo $((6*7))\r"), (r"42\s", "exit\r")])
     here, back = walk.folder / "bytes", walk.folder / "back"
     here.write_bytes(bytes(range(256)) * 999)
@@ -379,6 +381,7 @@ def _rent_as_data(piped: Piped, folder: Path) -> None:
     kept = data("receipts", "piped")
     assert data("receipt verify", kept[0]["file"])["holds"]
     _forward_as_data(piped)
+    _through_a_command(piped)
     assert data("down", "piped", "--dry-run") == [{"name": "piped", "state": "would end"}]
     assert data("show", "piped")["state"] == "active"
     assert data("down", "piped") == [{"name": "piped", "state": "ended"}]
@@ -397,6 +400,18 @@ def _forward_as_data(piped: Piped) -> None:
         finally:
             run.send_signal(signal.SIGINT)
     assert run.returncode == 130
+
+
+def _through_a_command(piped: Piped) -> None:
+    """What a command inside writes comes as it is written, and bytes go through it unchanged."""
+    content = bytes(range(256)) * 16_384  # more than the window of an SSH channel
+    with subprocess.Popen(
+        [*COMMAND, "exec", "piped", "--", "sh", "-c", "echo ready; cat"],
+        cwd=ROOT, env=piped.walk.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as running:  # fmt: skip
+        assert running.stdout.readline() == b"ready\n"
+        out, _ = running.communicate(content, timeout=60)
+    assert (running.returncode, out == content) == (0, True)
 
 
 def _here_as_data(piped: Piped) -> None:

@@ -240,6 +240,19 @@ def test_only_the_validators_own_key_writes(validator):
     assert look(validator, "validator penalties") == []
 
 
+@pytest.mark.parametrize(
+    "settings",
+    ["state: {state}\nvalidation:\n  policy: dev\n", "validation:\n  database: {url}\n"],
+    ids=["its state folder", "a database elsewhere"],
+)
+def test_the_validators_own_settings_say_where_it_is(validator, tmp_path, settings):
+    """With the file that the validator runs by, nothing else has to be named."""
+    file = tmp_path / "validator.yaml"
+    file.write_text(settings.format(state=validator.state, url=validator.engine.url))
+    assert run("--config", str(file), "scores", "--json").json("scores")
+    assert run("--config", str(file), "validator", "tenant", "list").code == 0
+
+
 def test_nothing_there_is_said_plainly(tmp_path):
     """A folder without a validator, and a validator before its first epoch."""
     assert run("--state", str(tmp_path), "scores").code == Code.USAGE.spec.exit_code

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from compute.cli.context import context
-from compute.cli.validator.standing import evidence_of, reading
+from compute.cli.validator.standing import evidence_of, looking
 from compute.domain.hardware import Count, Value
 from compute.errors import Code, ComputeError
 
@@ -35,7 +35,7 @@ def export(
 ) -> None:
     """Write the evidence into a file, which 'compute weights replay' checks on any machine."""
     here = context(ctx)
-    with reading(here.settings.state) as engine:
+    with looking(here) as engine:
         try:
             count = evidence_of(engine).export(file, after=after)
         except OSError as error:

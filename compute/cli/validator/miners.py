@@ -8,7 +8,7 @@ from compute.cli.context import context
 from compute.cli.output import table
 from compute.cli.validator.rows import CheckRow, ScoreRow, newest_check, score_rows
 from compute.cli.validator.scores import Policy
-from compute.cli.validator.standing import Standing, reading, standing
+from compute.cli.validator.standing import Standing, looking, standing
 from compute.domain.evidence import EvidenceKind
 from compute.domain.hardware import Count, Value
 from compute.domain.measurement import ProvenGpu
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 def miners(ctx: typer.Context, policy: Policy = "") -> None:
     """List the miners as they were measured: claims, proofs, probes, and how long ago."""
     here = context(ctx)
-    with here.output.busy("reading the evidence"), reading(here.settings.state) as engine:
+    with here.output.busy("reading the evidence"), looking(here) as engine:
         found = standing(engine, policy)
     measured = [_row(found, row) for row in score_rows(found)]
     columns = (f">{kind.upper()}" for kind in KINDS)

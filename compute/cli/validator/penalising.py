@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from compute.cli.context import Context, context
 from compute.cli.validator.penalties import PenaltyRow, row_of
 from compute.cli.validator.rows import score_of
-from compute.cli.validator.standing import Standing, reading, standing
+from compute.cli.validator.standing import Standing, looking, standing
 from compute.domain.measurement import PPM
 from compute.errors import UsageError
 from compute.storage.evidence import EvidenceLog
@@ -41,7 +41,7 @@ def penalise(
     The validator's hotkey signs it: name the wallet by --wallet and --hotkey.
     """
     here = context(ctx)
-    with reading(here.settings.state) as engine:
+    with looking(here) as engine:
         found = standing(engine)
         row, _ = score_of(found, miner)
         block = found.snapshot.block
@@ -71,7 +71,7 @@ def pardon(
 ) -> None:
     """Lift a penalty before its time."""
     here = context(ctx)
-    with reading(here.settings.state) as engine:
+    with looking(here) as engine:
         found = standing(engine)
         block = found.snapshot.block
         chosen = next((p for p in active(found.book, block) if p.penalty == penalty), None)
@@ -93,7 +93,7 @@ def _log(here: Context, engine: Engine, found: Standing) -> EvidenceLog:
     from compute.adapters.chain import open_wallet
     from compute.cli.validator.standing import newest_of_all
 
-    keys = here.settings.wallet
+    keys = here.validator.wallet
     key = open_wallet(keys.path, keys.name, keys.hotkey).hotkey
     writer = newest_of_all(engine)
     if writer is not None and writer.validator != key.ss58_address:

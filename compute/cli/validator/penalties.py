@@ -6,7 +6,7 @@ import typer
 
 from compute.cli.context import context
 from compute.cli.output import table
-from compute.cli.validator.standing import reading, standing
+from compute.cli.validator.standing import looking, standing
 from compute.domain.hardware import Count, Value
 from compute.domain.measurement import PPM
 from compute.validator.penalties import Penalty, active
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 def penalties(ctx: typer.Context) -> None:
     """List the penalties that count now, with their reasons and their ends."""
     here = context(ctx)
-    with reading(here.settings.state) as engine:
+    with looking(here) as engine:
         found = standing(engine)
     counting = [row_of(each) for each in active(found.book, found.snapshot.block)]
     rows = table("MINER", "PENALTY", ">FACTOR", ">SINCE", ">UNTIL", "REASON")

@@ -8,7 +8,7 @@ from compute.cli.context import context
 from compute.cli.output import table
 from compute.cli.validator.rows import CheckRow, ScoreRow, checks_of, score_of
 from compute.cli.validator.scores import Policy
-from compute.cli.validator.standing import reading, standing
+from compute.cli.validator.standing import looking, standing
 from compute.domain.hardware import Count, Value
 
 CHECKS = 12
@@ -55,7 +55,7 @@ def explain(
 ) -> None:
     """Tell how each factor of a miner's score came about, and what was measured."""
     here = context(ctx)
-    with here.output.busy("scoring the evidence"), reading(here.settings.state) as engine:
+    with here.output.busy("scoring the evidence"), looking(here) as engine:
         found = standing(engine, policy)
     row, _ = score_of(found, miner)
     measured = checks_of(found, row.hotkey, checks)

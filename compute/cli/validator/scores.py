@@ -9,7 +9,7 @@ from compute.cli.context import Context, context
 from compute.cli.output import table
 from compute.cli.plotting import bar, chart, spark
 from compute.cli.validator.rows import ScoreRow, factor, score_rows
-from compute.cli.validator.standing import reading, standing
+from compute.cli.validator.standing import looking, standing
 from compute.errors import UsageError
 
 Policy = Annotated[
@@ -39,7 +39,7 @@ def scores(
 ) -> None:
     """Show who earns what by the newest evidence, and why the others do not."""
     here = context(ctx)
-    with here.output.busy("scoring the evidence"), reading(here.settings.state) as engine:
+    with here.output.busy("scoring the evidence"), looking(here) as engine:
         rows = score_rows(standing(engine, policy))
     if plot:
         _plot(here, rows, plot)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, select
 
+from compute.cli.context import Context
 from compute.cli.validator.policy import policy_for
 from compute.domain.book import Book
 from compute.domain.evidence import EvidenceKind, Record, from_line
@@ -17,7 +18,7 @@ from compute.domain.measurement import PPM, Snapshot, WeightsContent
 from compute.domain.policy import Policy
 from compute.domain.score import Board, score
 from compute.errors import Code, ComputeError, UsageError
-from compute.storage.database import connect, read
+from compute.storage.database import connect, read, translated
 from compute.storage.evidence import EvidenceLog
 from compute.storage.evidence_tables import evidence
 
@@ -45,9 +46,29 @@ def reading(state: Path) -> Iterator[Engine]:
     if not file.exists():
         raise UsageError(
             f"there is no validator's database in {state}",
-            hint="name the validator's state folder by --state",
+            hint="name the validator's state folder by --state, or its settings by --config",
         )
     engine = connect(f"sqlite:///{file}")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def looking(here: Context) -> Iterator[Engine]:
+    """The database of the validator on this machine, wherever its settings say that it is.
+
+    Raises:
+        UsageError: when its state folder holds none, and its settings name no other.
+    """
+    url = here.validator.validation.database
+    if not url:
+        with reading(here.validator.state) as engine:
+            yield engine
+        return
+    with translated():
+        engine = connect(url)
     try:
         yield engine
     finally:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 
 from compute.cli.context import context
 from compute.cli.output import counted, duration, table
-from compute.cli.validator.standing import evidence_of, newest, reading
+from compute.cli.validator.standing import evidence_of, looking, newest
 from compute.domain.evidence import EvidenceKind, Outcome, Record
 from compute.domain.hardware import Count, Value
 from compute.domain.measurement import WeightsContent
@@ -75,8 +75,8 @@ def register(app: typer.Typer) -> None:
 def status(ctx: typer.Context) -> None:
     """Show what the validator measures and pays."""
     here = context(ctx)
-    with reading(here.settings.state) as engine:
-        found = _status(str(here.settings.state), engine)
+    with looking(here) as engine:
+        found = _status(str(here.validator.state), engine)
     rows = table("WHAT", "NOW")
     for name, value in _words(found):
         rows.add_row(name, value)

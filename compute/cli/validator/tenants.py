@@ -10,7 +10,7 @@ import typer
 from compute.cli.context import Context, context
 from compute.cli.output import counted, table
 from compute.cli.showing import clock
-from compute.cli.validator.standing import reading
+from compute.cli.validator.standing import looking
 from compute.domain.hardware import Count, Value
 from compute.domain.rental import Tenant
 from compute.errors import ComputeError
@@ -77,7 +77,7 @@ def _names(ctx: typer.Context, incomplete: str) -> list[str]:
     typed = ctx.find_root().params
     flags = {name: str(typed[name]) for name in ("config", "state") if typed.get(name)}
     try:
-        with reading(Context(flags).settings.state) as engine:
+        with looking(Context(flags)) as engine:
             names = [tenant.name for tenant in TenantStore(engine).all()]
     except ComputeError:
         return []
@@ -186,9 +186,9 @@ def _tenants(here: Context, *, change: bool) -> Iterator[TenantStore]:
     """The tenants; before a change the tables are brought up to date.
 
     Raises:
-        UsageError: when the folder holds no validator's database.
+        UsageError: when there is no validator's database.
     """
-    with reading(here.settings.state) as engine:
+    with looking(here) as engine:
         if change:
             migrate(engine, Role.VALIDATOR)
         yield TenantStore(engine)

@@ -13,7 +13,7 @@ from compute.cli.plotting import bar
 from compute.cli.validator.policy import policy_for
 from compute.cli.validator.rows import shares_of
 from compute.cli.validator.scores import BAR, Policy
-from compute.cli.validator.standing import FILE, evidence_of, reading
+from compute.cli.validator.standing import FILE, evidence_of, looking, reading
 from compute.domain import publication
 from compute.domain.evidence import BrokenEvidence, EvidenceKind, Record
 from compute.domain.hardware import Count, Value
@@ -78,7 +78,7 @@ def show(
 ) -> None:
     """Show a published vector, and check its signature."""
     here = context(ctx)
-    with reading(here.settings.state) as engine:
+    with looking(here) as engine:
         store = WeightsStore(engine)
         document = store.document(vector) if vector else store.latest_document()
         if document is None:
