@@ -69,11 +69,15 @@ _ItemT = TypeVar("_ItemT", Claim, Proof)
 
 @dataclass
 class MinerBook:
-    """Everything that a window holds about one miner, oldest first."""
+    """Everything that a window holds about one miner, oldest first.
+
+    Of its claims only the newest conclusive one is kept: no other is asked for, and each is as long
+    as the miner makes it.
+    """
 
     checks: deque[Check] = field(default_factory=deque)
     proofs: deque[Proof] = field(default_factory=deque)
-    claims: deque[Claim] = field(default_factory=deque)
+    claims: deque[Claim] = field(default_factory=lambda: deque(maxlen=1))
     penalties: dict[str, Penalty] = field(default_factory=dict)
 
     def latest(self, kind: EvidenceKind, start: int) -> Check | None:
@@ -277,7 +281,8 @@ class Book:
             )
         elif record.kind is EvidenceKind.SPECS:
             claim = SpecsContent.model_validate(record.content)
-            book.claims.append(Claim(seq, block, record.outcome, record.reason, claim))
+            if record.outcome is not Outcome.INCONCLUSIVE:
+                book.claims.append(Claim(seq, block, record.outcome, record.reason, claim))
         elif record.kind is EvidenceKind.PING:
             PingContent.model_validate(record.content)
         book.checks.append(Check(seq, block, record.kind, record.outcome, record.reason))

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from compute.telemetry.logs import get
 
 MICROSECONDS = 1_000_000
+_LONGEST = 500  # characters of a status: a datagram has an end
 _BEATS = 3  # keepalives within the time that the manager allows, as sd_watchdog_enabled(3) advises
 _log = get("supervisor")
 
@@ -35,7 +36,7 @@ class Supervisor:
     def of(cls, environ: Mapping[str, str], pid: int) -> "Supervisor":
         """The manager that an environment names, for the process with this id."""
         try:
-            watchdog_s = int(environ.get("WATCHDOG_USEC", "0")) / MICROSECONDS
+            watchdog_s = max(0, int(environ.get("WATCHDOG_USEC", "0"))) / MICROSECONDS
         except ValueError:
             watchdog_s = 0.0
         meant = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
@@ -64,7 +65,7 @@ class Supervisor:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
                 link.settimeout(0)
-                link.sendto(message.encode(), self._address)
+                link.sendto(message.encode(errors="replace"), self._address)
         except OSError as error:
             _log.warning("the service manager was not told", why=error.strerror or str(error))
 
@@ -102,4 +103,4 @@ async def _keep_alive(supervisor: Supervisor) -> None:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.split())[:_LONGEST]

@@ -36,7 +36,8 @@ class Plan(NamedTuple):
 
     Attributes:
         work: one assignment for each GPU of a known class.
-        unknown: claimed GPUs that the class table does not know.
+        unknown: claimed GPUs that the class table does not know, no more than can be proven: each
+            is an entry in every proof, and a claim may name thousands.
     """
 
     work: tuple[Assignment, ...]
@@ -52,7 +53,7 @@ def plan(gpus: Sequence[ClaimedGpu], table: ClassTable) -> Plan:
     known = [(gpu, _hardware(table.of_model(gpu.model))) for gpu in once]
     return Plan(
         tuple(Assignment(gpu.uuid, found) for gpu, found in known if found)[:MAX_GPUS],
-        tuple(gpu for gpu, found in known if found is None),
+        tuple(gpu for gpu, found in known if found is None)[:MAX_GPUS],
     )
 
 

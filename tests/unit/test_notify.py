@@ -58,6 +58,13 @@ async def test_the_watchdog_hears_a_turning_loop_alone(manager):
             told(listening)
 
 
+def test_a_status_of_any_text_is_told(manager):
+    """What a stranger's error says neither fills a datagram nor breaks the neuron."""
+    listening, address = manager
+    Supervisor(address).ready("it said \ud800" + "x" * 1_000_000)
+    assert told(listening).startswith("READY=1\nSTATUS=it said ?xxx")
+
+
 @pytest.mark.parametrize(
     ("environ", "watchdog_s"),
     [
@@ -66,6 +73,7 @@ async def test_the_watchdog_hears_a_turning_loop_alone(manager):
         ({"NOTIFY_SOCKET": "/run/n"}, 0.0),
         ({"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "1500000"}, 1.5),
         ({"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "soon"}, 0.0),
+        ({"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "-1500000"}, 0.0),
         ({"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "1500000", "WATCHDOG_PID": "1"}, 0.0),
     ],
 )

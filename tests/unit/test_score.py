@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from compute.domain.book import Book
 from compute.domain.evidence import EvidenceKind, Outcome, Reason
 from compute.domain.measurement import (
     PPM,
@@ -174,6 +175,16 @@ def test_rental_keeps_a_proof_alive():
     later = NOW + POLICY.window.specs_age
     log.claim("m", "a", block=later)
     assert of(log.board("m", block=later)).zero == "its last proof is too old"
+
+
+def test_of_claims_the_newest_conclusive_one_is_kept():
+    """A failed call of ours takes no claim away, and a window of claims takes no room."""
+    log = Log().proven("m", "a", "b")
+    for _ in range(3):
+        log.claim("m", "a")
+    log.claim("m", outcome=(Outcome.INCONCLUSIVE, Reason.CHAIN_AWAY))
+    assert of(log.board("m")).capacity == 1_000_000
+    assert len(Book().extend(log.records).miner("m").claims) == 1
 
 
 # --- GPUs that are leased through others while the rest is proven ---------------------------------

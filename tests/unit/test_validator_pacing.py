@@ -11,6 +11,7 @@ import pytest
 from compute.domain.measurement import ClaimedGpu
 from compute.errors import ComputeError
 from compute.proof.classes import known_classes
+from compute.proof.sizes import MAX_GPUS
 from compute.validator.crowd import Exclusion, each
 from compute.validator.grading import plan
 from compute.validator.pool import CheckPool
@@ -238,6 +239,12 @@ def test_claim_is_planned_by_device():
     assert [a.gpu_class.name for a in plan([], table).work] == ["cpu-dev"]
     disguised = plan([ClaimedGpu(uuid="GPU-v", model="cpu-dev", memory_mib=81_559)], table)
     assert (disguised.work, len(disguised.unknown)) == ((), 1)
+
+
+def test_claim_of_thousands_makes_no_proof_of_thousands():
+    """Of GPUs that no class knows, each proof keeps no more than could be proven."""
+    many = [ClaimedGpu(uuid=f"GPU-{n}", model="Voodoo 2", memory_mib=12) for n in range(4096)]
+    assert len(plan(many, known_classes()).unknown) == MAX_GPUS
 
 
 # --- Processes -----------------------------------------------------------------------------------
