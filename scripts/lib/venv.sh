@@ -51,8 +51,10 @@ ensure_part() {
 }
 
 # The command `compute`, and `import compute` in any folder, for whoever activates the environment.
+# One that is borrowed by a link stays as it is.
 ensure_command() {
     local packages
+    [ ! -L "$venv" ] || return 0
     for packages in "$venv"/lib/python*/site-packages; do
         printf '%s\n' "$here" >"$packages/compute-checkout.pth"
     done

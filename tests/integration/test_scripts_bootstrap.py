@@ -159,6 +159,14 @@ def test_an_activated_environment_has_the_command_and_the_module(tmp_path: Path)
     assert (packages / "compute-checkout.pth").read_text() == f"{CHECKOUT}\n"
 
 
+def test_a_borrowed_environment_is_left_alone(tmp_path: Path):
+    """Nothing is written through a link into an environment that belongs to another checkout."""
+    (tmp_path / "theirs" / "bin").mkdir(parents=True)
+    (tmp_path / "venv").symlink_to(tmp_path / "theirs")
+    assert shell(f"venv={tmp_path}/venv; ensure_command", tmp_path).returncode == 0
+    assert list((tmp_path / "theirs" / "bin").iterdir()) == []
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_works_from_anywhere(name: str, tmp_path: Path):
     """Scripts find their checkout by themselves and are sound shell."""
