@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,15 @@ def listing(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if "checkout" not in path.parts}
 
 
+def lend_packages(venv: Path) -> None:
+    """An environment of its own that sees this one's packages, and writes nothing into it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    own = next(venv.glob("lib/python*/site-packages"))
+    (own / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    for stamp in Path(sys.prefix).glob(".installed-*"):
+        shutil.copy(stamp, venv)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, docker_host, base_image):
     """A registered miner's settings, and this environment's Python packages, lent."""
@@ -113,8 +123,7 @@ def place(tmp_path_factory, docker_host, base_image):
         made = Place(root, rig.environment())
         made.env_file.parent.mkdir()
         made.env_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        made.prefix.mkdir()
-        (made.prefix / ".venv").symlink_to(Path(sys.prefix))
+        lend_packages(made.prefix / ".venv")
         yield made
 
 
