@@ -13,6 +13,7 @@ synapse's limit, and nothing of it is believed before its signature holds.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -282,7 +283,7 @@ class Dendrite:
                     data=body,
                     headers={**headers, "Content-Type": "application/json"},
                     allow_redirects=False,
-                    ssl=aiohttp.Fingerprint(pin) if pin else True,
+                    ssl=_pinned(pin) if pin else True,
                 ) as response,
             ):
                 limit = synapse.reply_limit if response.status == _OK else problem.MAX_BYTES
@@ -322,6 +323,12 @@ class Dendrite:
             signature=signature,
             received_at=self._clock.time_ns() / 1e9,
         )
+
+
+@lru_cache(maxsize=4096)  # of a whole metagraph and more
+def _pinned(certificate_sha256: bytes) -> aiohttp.Fingerprint:
+    """The same object each time: the pool keeps a connection for it, not for what it says."""
+    return aiohttp.Fingerprint(certificate_sha256)
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
