@@ -78,10 +78,13 @@ class Walk:
         self.validator = self._pool.submit(self._validator)
 
     def close(self) -> None:
-        """Hang up every terminal; the walks in them end with that."""
+        """Hang up every terminal, with which the walks in them end, and end what was leased."""
         for terminal in self.terminals:
             terminal.close()
         self._pool.shutdown()
+        left = [record.name for record in self.book.all() if not record.ended]
+        if left:
+            run("down", *left, env=self.env)
         (self.folder / "walk.txt").write_text("\n".join(map(str, self.seen)))
 
     @property
