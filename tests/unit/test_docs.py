@@ -165,6 +165,9 @@ def test_troubleshooting_knows_every_check_and_names_real_codes():
     mentioned = {slug for cell in cells for slug in re.findall(r"`(\w+)`", cell)}
     assert len(mentioned) > 15
     assert mentioned <= slugs
+    exits = re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.MULTILINE)
+    assert len(exits) > 5
+    assert all(Code.of(slug).spec.exit_code == int(number) for number, slug in exits)
 
 
 def test_tests_that_are_spoken_of_exist():
