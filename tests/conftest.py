@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import docker
 import pytest
@@ -22,6 +23,7 @@ from compute.testing.postgres import Postgres, postgres_programs, serving_postgr
 CHECKOUT = Path(__file__).resolve().parents[1]
 _ENGINE_TIMEOUT_S = 120
 _STATE = pytest.StashKey[Path]()
+_STATE_NAME = "compute_state"
 # Two signals closer together than this are one.
 _INSIST_S = 1.0
 
@@ -32,10 +34,18 @@ def pytest_configure(config: pytest.Config) -> None:
     The scripts' `COMPUTE_STATE` is where the engine is, and must not become the state folder of
     every neuron that a test starts.
     """
-    config.stash[_STATE] = Path(os.environ.pop("COMPUTE_STATE", str(CHECKOUT / ".state")))
+    given = getattr(config, "workerinput", {}).get(_STATE_NAME)  # by the process that started us
+    state = os.environ.pop("COMPUTE_STATE", str(CHECKOUT / ".state"))
+    config.stash[_STATE] = Path(given or state)
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _Interrupt())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell another process of this session what was taken off the environment."""
+    node.workerinput[_STATE_NAME] = str(node.config.stash[_STATE])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
