@@ -107,11 +107,16 @@ def serve(path: str) -> None:
     for name in LOADED:
         __import__(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for programs
+    parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(path)
         door.listen()
-        while True:
-            link, _ = door.accept()
+        door.settimeout(1)
+        while os.getppid() == parent:  # whoever is killed cannot stop this one
+            try:
+                link, _ = door.accept()
+            except TimeoutError:
+                continue
             if os.fork() == 0:
                 door.close()
                 _attend(link)
