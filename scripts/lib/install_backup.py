@@ -126,6 +126,14 @@ def revision_of(database: Path) -> str:
     return ""
 
 
+def newer_than(layout: Layout, source: Path) -> list[Path]:
+    """Databases whose tables a release does not know: it could not open them."""
+    migrations = sorted((source / "compute" / "storage" / "migrations").rglob("*.py"))
+    lines = (line for file in migrations for line in file.read_text().splitlines())
+    known = {line.split('"')[1] for line in lines if line.startswith('revision = "')}
+    return [file for file in databases(layout) if revision_of(file) not in {*known, ""}]
+
+
 def changed(layout: Layout, source: Path) -> bool:
     """Whether a checkout holds another release than the one that is installed."""
     if not (layout.prefix / "neurons" / "miner.py").exists():

@@ -21,6 +21,7 @@ from install_backup import (
     choose_backup,
     live_leases,
     make_backup,
+    newer_than,
     record_of,
     restore,
 )
@@ -73,9 +74,19 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def install(hands: Hands, layout: Layout, *, yes: bool) -> int:
-    """Install or upgrade, and let the doctor look."""
+    """Install or upgrade, and let the doctor look.
+
+    Raises:
+        InstallError: this release cannot read the databases that are there.
+    """
     before = record_of(layout.state)
     new = changed(layout, CHECKOUT)
+    if newer := newer_than(layout, CHECKOUT):
+        raise InstallError(
+            USAGE,
+            f"{newer[0]} is of a newer release than {_version(CHECKOUT)}",
+            "go back with --rollback, which puts the databases back as well",
+        )
     if not asked(_plan(layout, before, new=new), yes=yes or hands.dry):
         return INTERRUPTED
     if before:

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,23 @@ def test_an_upgrade_that_fills_the_disk_can_be_gone_back_from(layout, release, r
         install_miner.roll_back(Tools(), layout, "", yes=True)
     assert installed(layout) == {"1"}
     assert not install_backup.changed(layout, old)
+
+
+def test_an_older_release_is_not_installed_over_newer_databases(layout, release):
+    """It is refused before the miner is stopped: the older one could not open them."""
+    root = release("1")
+    migration = root / "compute" / "storage" / "migrations" / "miner" / "m0001.py"
+    migration.parent.mkdir(parents=True)
+    migration.write_text('revision = "0001"\n')
+    layout.state.joinpath("miner").mkdir(parents=True)
+    with sqlite3.connect(layout.state / "miner" / "miner.sqlite") as database:
+        database.execute("create table alembic_version (version_num text)")
+        database.execute("insert into alembic_version values ('0001')")
+    install_miner.install(Tools(), layout, yes=True)
+    with sqlite3.connect(layout.state / "miner" / "miner.sqlite") as database:
+        database.execute("update alembic_version set version_num = '0002'")
+    with pytest.raises(InstallError, match="newer release"):
+        install_miner.install(Tools(room=0), layout, yes=True)
 
 
 def test_the_oldest_backup_can_be_gone_back_to(layout, release):
