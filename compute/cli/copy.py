@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compute.cli.context import Context, context
-from compute.cli.names import complete
+from compute.cli.names import complete, reachable
 from compute.cli.programs import program
 from compute.domain.hardware import Value
 from compute.errors import Code, PeerError, UsageError
@@ -89,6 +89,4 @@ def _lease(here: Context, source: str, target: str) -> "LeaseRecord":
         raise UsageError(
             "one side of a copy is in a lease, and one is not", hint="for example: cp data train:"
         )
-    record = here.book.get(named[0])
-    _ = record.opened
-    return record
+    return reachable(here, named[0])

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from compute.cli.context import context
-from compute.cli.names import Name
+from compute.cli.names import Name, reachable
 from compute.domain.hardware import Value
 
 CHUNK = 64 * 1024
@@ -47,7 +47,7 @@ def execute(
     from compute.adapters.ssh.session import SshSession
 
     here = context(ctx)
-    record = here.book.get(name)
+    record = reachable(here, name)
     line = command[0] if len(command) == 1 else shlex.join(command)
     with SshSession(record.opened, here.book.keys(record.name).ssh.private) as session:
         if not here.output.as_json:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from compute.cli.context import context
-from compute.cli.names import Name
+from compute.cli.names import Name, reachable
 from compute.cli.programs import program
 from compute.domain.hardware import Value
 from compute.errors import Code, PeerError, UsageError
@@ -54,8 +54,7 @@ def port_forward(
     The services need not be published, nor listen on anything but localhost inside.
     """
     here = context(ctx)
-    record = here.book.get(name)
-    _ = record.opened
+    record = reachable(here, name)
     forwards = tuple(_parse(text) for text in ports)
     config = here.book.folder(record.name) / "ssh_config"
     tunnels = [f"-L{LOCAL}:{each.local}:{LOCAL}:{each.remote}" for each in forwards]

@@ -19,6 +19,15 @@ RENTING, OPERATING = "Renting", "Operating a neuron"
 CHECKING, HERE = "Checking", "This machine"
 
 
+# What the neurons call it, and what this command does.
+OPTIONS = {
+    "--wallet.name": "--wallet",
+    "--wallet.hotkey": "--hotkey",
+    "--wallet.path": "--wallet-path",
+    "--subtensor.network": "--network",
+}
+
+
 class Verbs(VerbGroup):
     """Every verb of the command."""
 
@@ -187,7 +196,7 @@ def main(argv: list[str] | None = None) -> None:
         code = result if isinstance(result, int) else 0
         sys.stdout.flush()
     except ComputeError as error:
-        start.output.error(error, start.trace)
+        start.output.error(_in_our_words(error), start.trace)
         code = error.code.spec.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
@@ -212,6 +221,13 @@ def main(argv: list[str] | None = None) -> None:
         start.output.error(unforeseen, start.trace)
         code = Code.INTERNAL.spec.exit_code
     sys.exit(code)
+
+
+def _in_our_words(error: ComputeError) -> ComputeError:
+    """An error whose hint names the command's own options, where the catalogue has the neurons'."""
+    for theirs, ours in OPTIONS.items():
+        error.hint = error.hint.replace(theirs, ours)
+    return error
 
 
 def _hush() -> None:

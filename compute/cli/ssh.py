@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from compute.cli.context import context
-from compute.cli.names import Name
+from compute.cli.names import Name, reachable
 from compute.cli.programs import program
 
 
@@ -25,8 +25,7 @@ def ssh(
 ) -> None:
     """Open a shell in a lease, with the system's ssh and the host key pinned."""
     here = context(ctx)
-    record = here.book.get(name)
-    _ = record.opened
+    record = reachable(here, name)
     config = here.book.folder(record.name) / "ssh_config"
     path = program("ssh")
     os.execv(path, [path, "-F", str(config), record.name, *(arguments or ())])  # noqa: S606

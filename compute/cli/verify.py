@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compute.cli.context import Context, context
-from compute.cli.names import Name
+from compute.cli.names import Name, reachable
 from compute.cli.output import counted
 from compute.domain.hardware import Gpu, Value
 from compute.errors import Code, ComputeError
@@ -59,7 +59,7 @@ def verify(
     from compute.probes.proof import require
 
     here = context(ctx)
-    gpus, proof = asyncio.run(_prove(here, here.book.get(name), units))
+    gpus, proof = asyncio.run(_prove(here, reachable(here, name), units))
     kept = _keep(transcript, proof.result.transcript)
     summary = require(proof)
     here.output.data(

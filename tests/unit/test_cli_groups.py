@@ -104,6 +104,39 @@ def test_completion_knows_verbs_and_live_names(state, tmp_path):
     assert complete("config get wallet.p") == ["wallet.path"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ssh", "past"], ["exec", "past", "--", "id"], ["cp", "past:a", "b"],
+        ["port-forward", "past", "80"], ["verify", "past"],
+    ],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_nobody_is_sent_into_a_lease_that_is_over(state, arguments):
+    """Each verb that logs in says so by itself, and whom to ask, instead of a closed port."""
+    held = {
+        "lease_id": "a" * 32, "host": "192.0.2.1", "port": 22, "user": "root",
+        "host_key": "ssh-ed25519 " + "A" * 68, "host_key_fingerprint": "SHA256:" + "A" * 43,
+        "expires_at": 2.0,
+    }  # fmt: skip
+    LeaseBook(state).open(
+        LeaseRecord(
+            name="past", miner="5M", address="1.2.3.4:5", idempotency_key="k" * 8, netuid=1,
+            created_at=1.0, credentials=held,
+        )
+    )  # fmt: skip
+    told = run(*arguments[:1], "--json", *arguments[1:]).json("error")
+    assert (told["code"], told["message"].endswith("past is over")) == ("lease_state", True)
+    assert "compute show past" in told["hint"]
+
+
+def test_hints_name_the_options_of_this_command(tmp_path):
+    """Whoever follows a hint is understood: the neurons' names for the same are translated."""
+    told = run("--wallet-path", str(tmp_path), "ls", "--json").json("error")
+    assert told["code"] == "wallet_missing"
+    assert "--wallet-path, --wallet and --hotkey" in told["hint"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "pwsh"])
 def test_completion_scripts_call_the_command_back(shell):
     """Each shell's script sets the variable that asks for completion."""
