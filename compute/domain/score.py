@@ -364,7 +364,7 @@ class _Judge:
         share = passed * PPM // total if total else PPM
         share = share**policy.power * PPM // PPM**policy.power
         ramp = min(PPM, passes * PPM // policy.ramp_passes)
-        ramp_why = f"{passes} of {policy.ramp_passes} proofs passed"
+        ramp_why = f"{min(passes, policy.ramp_passes)} of {policy.ramp_passes} proofs passed"
         return Term("reliability", share, "decayed share of passed checks"), Term(
             "ramp", ramp, ramp_why
         )
