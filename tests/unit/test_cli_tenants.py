@@ -75,6 +75,8 @@ def test_a_tenant_that_has_rented_is_kept_for_its_rentals(validator):
     (row,) = validator.tenant("list")
     assert (row["enabled"], row["live"]) == (False, 1)
     assert hooks.of_tenant(who.id) == []
+    hooks.add(who, "https://lab.example/late", 0)  # by a request that had been let in before
+    assert hooks.waiting() == []
     back = validator.tenants.find(validator.tenant("rotate", "lab")["token"])
     assert back == who
 

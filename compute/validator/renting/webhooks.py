@@ -26,7 +26,7 @@ from compute.errors import Code, ComputeError, LeaseError, UsageError
 from compute.protocol import address
 from compute.protocol.address import Peer
 from compute.storage.database import read, write
-from compute.storage.rental_tables import rental_event, webhook
+from compute.storage.rental_tables import rental_event, tenant, webhook
 from compute.storage.rentals import RentalStore
 from compute.telemetry import logs
 from compute.validator.renting.hub import EventHub
@@ -43,8 +43,12 @@ log = logs.get("webhooks")
 _NEWS = select(rental_event.c.seq).where(
     rental_event.c.tenant == webhook.c.tenant, rental_event.c.seq > webhook.c.after_seq
 )
+# Asked each time: a request that was let in may make a webhook while its tenant is shut out.
+_ADMITTED = select(tenant.c.id).where(tenant.c.id == webhook.c.tenant, tenant.c.enabled.is_(True))
 _WAITING = (
-    select(webhook).where(webhook.c.enabled.is_(True), _NEWS.exists()).order_by(webhook.c.next_ms)
+    select(webhook)
+    .where(webhook.c.enabled.is_(True), _ADMITTED.exists(), _NEWS.exists())
+    .order_by(webhook.c.next_ms)
 )
 
 
