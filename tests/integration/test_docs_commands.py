@@ -165,8 +165,8 @@ def test_the_tables_hold_nothing_that_no_page_says():
     """A row that no command needs any more is taken out."""
     texts = [command.text for command in SPOKEN]
     idle = [row.pattern for row in CHECKED if not any(checked(text) is row for text in texts)]
-    ran = [command.text for command in RUN] + [text for c in RUN for text in c.before]
-    idle += [row[0] for row in REPLACED if not any(re.search(row[0], text) for text in ran + texts)]
+    texts += [text for command in RUN for text in command.before]
+    idle += [row[0] for row in REPLACED if not any(re.search(row[0], text) for text in texts)]
     assert idle == []
 
 
@@ -187,6 +187,7 @@ Walked = list[tuple[Command, Done]]
 # A drained miner takes no rentals: its page waits until renters have had theirs.
 DRAINING = "docs/miner.md"
 NEEDS_WEIGHTS = ("docs/scoring.md", "docs/validator.md")
+LATE = (*NEEDS_WEIGHTS, DRAINING)
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +201,6 @@ def walks(world: World) -> Iterator[dict[str, "Future[Walked]"]]:
         yield renting | {
             page: pool.submit(after, list(renting.values()), world, page) for page in LATE
         }
-
-
-LATE = (*NEEDS_WEIGHTS, DRAINING)
 
 
 def alive(world: World) -> bool:

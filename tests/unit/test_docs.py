@@ -44,6 +44,13 @@ def test_generated_pages_are_those_of_the_code(name):
     assert (DOCS / name).read_text() == MADE[name]()
 
 
+def test_every_field_of_the_reference_has_its_meaning():
+    """No row of a message's or a route's field is left without words."""
+    text = (DOCS / "api.md").read_text()
+    assert len(re.findall(r"^\| `\w+` \|", text, re.MULTILINE)) > 150
+    assert re.findall(r"^\| `\w+` \|.*\|\s*\|$", text, re.MULTILINE) == []
+
+
 def test_published_documents_are_openapi():
     """A client can be made from them: every reference in them leads somewhere."""
     for make in DOCUMENTS.values():

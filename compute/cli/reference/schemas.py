@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from compute.cli.reference.docstrings import cell, described
+from compute.cli.reference.meanings import MEANINGS
 
 Schema = dict[str, Any]
 # Fields that a model takes over from another one, which describes them.
@@ -26,13 +27,25 @@ def table(name: str, schemas: dict[str, Schema]) -> Iterator[str]:
         return
     properties = schema.get("properties", {})
     if not properties:
+        yield from () if about.text else ("", "Any JSON value.")
         return
     source = described(schemas.get(_MEANINGS.get(name, ""), {}).get("description"))
     yield from ("", "| field | type | default | meaning |", "|---|---|---|---|")
     for field, rule in properties.items():
         default = _default(field, rule, schema.get("required", ()))
-        meaning = about.parts.get(field) or source.parts.get(field) or rule.get("description", "")
+        meaning = about.parts.get(field) or source.parts.get(field) or rule.get("description")
+        meaning = meaning or _elsewhere(name, field, rule, schemas)
         yield f"| `{field}` | {kind(rule)} | {default} | {cell(meaning)} |"
+
+
+def _elsewhere(name: str, field: str, rule: Schema, schemas: dict[str, Schema]) -> str:
+    """What a field means that its own model leaves to its name, or to what it holds."""
+    if said := MEANINGS.get(f"{name}.{field}") or MEANINGS.get(field):
+        return said
+    for held in named(rule):
+        if text := described(schemas[held].get("description")).text:
+            return text[0].rstrip(".")
+    return ""
 
 
 def named(rule: Any) -> Iterator[str]:
