@@ -141,9 +141,9 @@ def uninstall(hands: Hands, layout: Layout, *, yes: bool) -> int:
     if not asked(f"Remove {layout.prefix}?", yes=yes or hands.dry):
         return INTERRUPTED
     hands.step("removing units and program")
-    for service in reversed(SERVICES):
+    for service in reversed(SERVICES) if layout.services else ():  # else they are another miner's
         unit = layout.units / f"{service}.service"
-        if layout.services and unit.exists():
+        if unit.exists():
             hands.run("systemctl", "disable", "--now", service, must=False)
         hands.remove(unit)
     if layout.services:
@@ -324,8 +324,15 @@ def _check(layout: Layout, options: argparse.Namespace) -> None:
         raise InstallError(USAGE, "a path of a service must hold no space and no quote")
     _check_prefix(layout)
     removing = options.uninstall or options.rollback is not None
-    if removing and not record_of(layout.state):
+    installed = record_of(layout.state)
+    if removing and not installed:
         raise InstallError(USAGE, f"no miner is installed with the state {layout.state}")
+    if installed.get("prefix", str(layout.prefix)) != str(layout.prefix):
+        raise InstallError(
+            USAGE,
+            f"the miner with the state {layout.state} is at {installed['prefix']}",
+            "name that by --prefix, or another state by --state",
+        )
 
 
 def _check_prefix(layout: Layout) -> None:

@@ -5,8 +5,10 @@ import os
 import signal
 import sqlite3
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +150,18 @@ def test_a_prefix_that_upgrades_would_empty_is_refused(tmp_path, layout, release
     strange = Layout(prefix, layout.state, layout.env_file, layout.units, services=False)
     with pytest.raises(InstallError):
         install_miner._check_prefix(strange)
+
+
+def test_removal_touches_no_other_miner(tmp_path, layout, release):
+    """Neither the units of one that systemd runs, nor a program that this state is not of."""
+    release("1")
+    install_miner.install(Tools(), layout, yes=True)
+    unit = layout.units / "compute-miner.service"
+    unit.parent.mkdir()
+    unit.touch()
+    other = replace(layout, prefix=tmp_path / "other")
+    with pytest.raises(InstallError, match=str(layout.prefix)):
+        install_miner._check(other, Namespace(uninstall=True, rollback=None, dry_run=False))
+    assert install_miner.uninstall(Tools(), layout, yes=True) == 0
+    assert unit.exists()
+    assert not layout.prefix.exists()
