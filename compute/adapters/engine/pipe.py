@@ -5,6 +5,7 @@ big-endian, then the bytes. One poll loop does both directions, so that neither 
 reader that is slow can make the other wait for ever.
 """
 
+import contextlib
 import select
 import socket
 import struct
@@ -91,8 +92,14 @@ class AttachedPipe:
             return answer
 
     def close(self) -> None:
-        """Let go; a container whose standard input was ours reads its end."""
-        self._socket.close()
+        """Let go; a container whose standard input was ours reads its end.
+
+        Whoever waits for it in another thread is told at once that it ended.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # closing alone would wake nobody
+        with self._lock:
+            self._socket.close()
 
     def _wait(self, until: float, *, write: bool) -> tuple[bool, bool]:
         read = not self._ended and len(self._frames.output) < MOST_BUFFERED
