@@ -65,6 +65,6 @@ def test_closing_wakes_whoever_waits(ends, work: Callable[[AttachedPipe], object
     waiting = threading.Thread(target=wait, daemon=True)
     waiting.start()
     time.sleep(0.1)
-    pipe.close()
+    threading.Thread(target=pipe.close, daemon=True).start()
     waiting.join(5)
     assert [error.code for error in caught] == [Code.PROVER_FAILED]

@@ -71,6 +71,8 @@ class AttachedPipe:
         left = memoryview(data)
         with self._lock:
             while left:
+                if self._ended:
+                    raise self._failure("it ended early")
                 readable, writable = self._wait(until, write=True)
                 if readable:
                     self._take_in()
@@ -125,8 +127,6 @@ class AttachedPipe:
             self._ended = True
 
     def _put_out(self, data: memoryview) -> int:
-        if self._ended:
-            raise self._failure("it ended early")
         try:
             return self._socket.send(data[:CHUNK])
         except BlockingIOError:
