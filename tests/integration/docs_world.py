@@ -22,7 +22,7 @@ from tests.command import ROOT
 from tests.documents import blocks
 from tests.forked import Programs
 
-PLAN = RigPlan(netuid=27, block_s=0.25, tempo=40)
+PLAN = RigPlan(netuid=27, block_s=0.25, tempo=20)
 LIMIT_S = 60
 PROGRAMS = {"python": (), "compute": ("-m", "compute.cli.main")}
 # Whose machine a command is typed on, and so whose settings are in the environment.
@@ -200,9 +200,10 @@ class World:
         validator = {
             "VALIDATION_POLICY": "dev",
             "VALIDATION_POLL_S": 0.25,
-            "VALIDATION_CADENCE_SPECS": 80,
-            "VALIDATION_CADENCE_PROOFS": 80,
+            "VALIDATION_CADENCE_SPECS": 8,
+            "VALIDATION_CADENCE_PROOFS": 40,
             "VALIDATION_CADENCE_PROBES": 10_000,
+            "VALIDATION_CADENCE_JITTER": 0,
         }
         roles = {"miner": miner, "validator": validator, "checker": {}}
         return {

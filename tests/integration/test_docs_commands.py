@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -66,9 +68,7 @@ def settings_load(text: str) -> None:
 
 def btcli_takes(text: str) -> None:
     """The verb is there, has every option, and nothing that it needs is missing."""
-    from bittensor.cli.main import app  # noqa: PLC0415 - two seconds that collecting need not spend
-
-    command, words = get_command(app), shlex.split(text)[1:]
+    command, words = _btcli(), shlex.split(text)[1:]
     context = command.make_context("btcli", words, resilient_parsing=True)
     while hasattr(command, "resolve_command"):
         name, command, rest = command.resolve_command(
@@ -76,6 +76,13 @@ def btcli_takes(text: str) -> None:
         )
         group = hasattr(command, "resolve_command")
         context = command.make_context(name, rest, parent=context, resilient_parsing=group)
+
+
+@cache
+def _btcli() -> Any:
+    from bittensor.cli.main import app  # noqa: PLC0415 - two seconds that collecting need not spend
+
+    return get_command(app)
 
 
 def ssh_reads(text: str) -> None:
