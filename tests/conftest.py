@@ -55,7 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     together because of its fixtures.
     """
     for item in items:
-        on_engine = "docker_host" in getattr(item, "fixturenames", ())
+        fixtures = getattr(item, "fixturenames", ())
+        on_engine = item.get_closest_marker("engine") or "docker_host" in fixtures
         item.add_marker(pytest.mark.xdist_group("engine" if on_engine else item.path.stem))
 
 
