@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
@@ -28,11 +29,20 @@ _OPTIONS = (
 
 
 def postgres_programs() -> Path | None:
-    """The folder of `initdb` and `pg_ctl`; None where PostgreSQL is not installed."""
+    """The folder of `initdb` and `pg_ctl`: the system's or a package's; None where neither is."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     installed = sorted(DEBIAN.glob("*/bin/initdb"))
-    return installed[-1].parent if installed else None
+    return installed[-1].parent if installed else packaged_programs()
+
+
+def packaged_programs() -> Path | None:
+    """The programs within the Python package `pgserver`, which nothing else of is used."""
+    package = find_spec("pgserver")
+    if package is None or package.origin is None:
+        return None
+    programs = Path(package.origin).parent / "pginstall" / "bin"
+    return programs if (programs / "initdb").exists() else None
 
 
 class Postgres:
@@ -72,6 +82,7 @@ def serving_postgres(programs: Path) -> Iterator[Postgres]:
         user = _UNPRIVILEGED if os.geteuid() == 0 else None
         if user is not None:
             os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+            programs = _reachable(programs, folder)
         data = folder / "data"
         options = " ".join(f"-c {option}" for option in _OPTIONS)
         start = ("-w", "-t", "60", "-o", f"-k {folder} {options}", "-l", str(folder / "log"))
@@ -81,6 +92,16 @@ def serving_postgres(programs: Path) -> Iterator[Postgres]:
             yield Postgres(folder)
         finally:
             _run(user, programs / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+
+
+def _reachable(programs: Path, folder: Path) -> Path:
+    """Programs that a user without rights may run: a package's may lie in a closed folder."""
+    if programs != packaged_programs():
+        return programs
+    package = programs.parents[1]
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, folder / "programs" / part.name)
+    return folder / "programs" / programs.relative_to(package.parent)
 
 
 _INIT = ("--no-sync", "-E", "UTF8", "--locale=C")
