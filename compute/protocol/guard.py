@@ -39,36 +39,52 @@ class Doorkeeper:
         self.refusal = refusal
         self.state = ServerState()
         self._by_address: Counter[str] = Counter()
+        self.inside = 0
         self.empty = asyncio.Event()  # no connection is open
         self.empty.set()
 
     def enter(self, address: str) -> bool:
         """Count a connection in; False when there are too many."""
-        crowded = len(self.state.connections) > self.limits.connections  # the new one included
+        crowded = self.inside >= self.limits.connections
         if crowded or self._by_address[address] >= self.limits.connections_per_address:
             return False
+        self.inside += 1
         self._by_address[address] += 1
         self.empty.clear()
         return True
 
     def leave(self, address: str) -> None:
         """Count a connection out."""
+        self.inside -= 1
         self._by_address[address] -= 1
         if self._by_address[address] <= 0:
             del self._by_address[address]
-        if not self._by_address:
+        if not self.inside:
             self.empty.set()
 
 
 class GuardedConnection(HttpToolsProtocol):
-    """One connection. Exactly one timer runs: for the head, the body, idleness or lingering."""
+    """One connection. Exactly one timer runs: for the head, the body, idleness or lingering.
 
-    def __init__(self, config: Config, door: Doorkeeper, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        config: uvicorn's, with the application.
+        door: counts connections.
+        loop: the event loop.
+        counted: address under which it went through the door already; None: it has yet to.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        door: Doorkeeper,
+        loop: asyncio.AbstractEventLoop,
+        counted: str | None = None,
+    ) -> None:
         super().__init__(config, door.state, {}, loop)
         self.logger = _QUIET
         self._door = door
         self._timer: asyncio.TimerHandle | None = None
-        self._address: str | None = None  # set while counted
+        self._address = counted  # set while counted
         self._reading_head = False
         self._reading_body = False
         self._head_bytes = 0  # of whole lines
@@ -83,11 +99,12 @@ class GuardedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count the connection, and give its first head a deadline."""
         super().connection_made(transport)
-        address = self.client[0] if self.client else ""
-        if not self._door.enter(address):
-            transport.abort()
-            return
-        self._address = address
+        if self._address is None:
+            address = self.client[0] if self.client else ""
+            if not self._door.enter(address):
+                transport.abort()
+                return
+            self._address = address
         self._deadline(self._door.limits.head_s, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -9,12 +9,12 @@ import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from uvicorn.config import Config
 
 from compute.errors import Code, UsageError
 from compute.protocol.guard import Doorkeeper, GuardedConnection, Refusal
+from compute.protocol.handshake import TlsListener
 from compute.protocol.limits import Limits
 
 AsgiApp = Callable[..., Awaitable[None]]
@@ -48,13 +48,13 @@ class Server:
             date_header=False,
         )
         self._config.load()
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsListener | None = None
         self.port = 0
 
     @property
     def connections(self) -> int:
-        """Open connections."""
-        return len(self._door.state.connections)
+        """Open connections, those whose TLS does not stand yet included."""
+        return self._door.inside
 
     async def start(self, host: str, port: int) -> int:
         """Listen; gives the port, which is the system's choice for port 0.
@@ -64,18 +64,16 @@ class Server:
         """
         sock = _bind(host, port)
         loop = asyncio.get_running_loop()
-        handshake: dict[str, Any] = (
-            {"ssl": self._tls, "ssl_handshake_timeout": self._door.limits.head_s}
-            if self._tls
-            else {}
+        self.port = int(sock.getsockname()[1])
+
+        def make(counted: str | None = None) -> GuardedConnection:
+            return GuardedConnection(self._config, self._door, loop, counted)
+
+        self._server = (
+            await loop.create_server(make, sock=sock, backlog=_BACKLOG)
+            if self._tls is None
+            else TlsListener(sock, self._door, self._tls, make)
         )
-        self._server = await loop.create_server(
-            lambda: GuardedConnection(self._config, self._door, loop),
-            sock=sock,
-            backlog=_BACKLOG,
-            **handshake,
-        )
-        self.port = sock.getsockname()[1]
         return self.port
 
     async def stop(self, grace_s: float) -> None:

@@ -1,6 +1,7 @@
 """An axon on a real socket: pages, errors, draining, ports, TLS."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -316,3 +317,34 @@ async def test_tls_with_a_pinned_certificate(
         assert wrong.value.code is Code.PEER_INVALID
         with pytest.raises(ComputeError):
             await dendrite.call(replace(peer, certificate_sha256=None), TELL, Text())
+
+
+async def test_who_shakes_no_hand_is_counted_and_cut(
+    dendrite: Dendrite, handlers: Handlers, tmp_path: Path
+) -> None:
+    """A TLS connection counts from its first byte, and its handshake has a limit."""
+    certificate = make_certificate(tmp_path / "axon.pem")
+    axon = Axon(
+        ME,
+        metagraph=view_of(CALLER.address),
+        limits=replace(TEST_LIMITS, connections_per_address=3, head_s=0.5),
+        tls=server_context(tmp_path / "axon.pem"),
+    )
+    axon.attach(TELL, handlers.tell)
+    async with axon.serving("127.0.0.1"):
+        port = axon._server.port
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+        ends = [asyncio.create_task(_end_of(reader)) for reader, _ in silent]
+        await asyncio.wait(ends, timeout=0.25)
+        assert (axon._server.connections, sum(end.done() for end in ends)) == (3, 2)
+        await asyncio.wait(ends, timeout=5)
+        assert (axon._server.connections, sum(end.done() for end in ends)) == (0, 5)
+        peer = replace(peer_of(axon), certificate_sha256=certificate)
+        assert (await dendrite.call(peer, TELL, Text(text="x"))).reply.text == "x"
+        for _, writer in silent:
+            writer.close()
+
+
+async def _end_of(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
