@@ -52,7 +52,7 @@ def ls(
     here = context(ctx)
     said = Words(gpu=gpu, count=count, gpu_memory=gpu_memory, cpus=cpus, memory=memory)
     wanted = wish(said).requirement
-    known = reliabilities(here.settings.state, needed=bool(reliability))
+    known = reliabilities(here, needed=bool(reliability))
 
     async def ask(
         session: "RenterSession",

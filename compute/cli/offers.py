@@ -1,12 +1,11 @@
 """An offer as `compute ls` shows it: what a miner claims, beside what is known of it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from compute.cli.context import Context
 from compute.domain.hardware import Value
 from compute.domain.metagraph import Metagraph
 from compute.domain.requirement import Requirement
-from compute.errors import UsageError
 from compute.protocol.synapses import SpecsReply
 from compute.renter.client import Offer
 
@@ -70,22 +69,17 @@ def offered(
     )
 
 
-def reliabilities(state: Path, *, needed: bool) -> dict[str, float]:
-    """Reliability by hotkey, from a validator's evidence if the state folder holds any.
+def reliabilities(here: Context, *, needed: bool) -> dict[str, float]:
+    """Reliability by hotkey, from a validator's evidence if there is any on this machine.
 
     Raises:
         UsageError: when it is needed and there is none.
     """
-    if not (state / "validator.sqlite").exists():
-        if needed:
-            raise UsageError(
-                f"there is no validator's evidence in {state}",
-                hint="--reliability reads a validator's measurements: name its folder by --state",
-            )
+    if not needed and not (here.settings.state / "validator.sqlite").exists():
         return {}
     from compute.cli.validator.standing import reliability_of_all
 
-    return reliability_of_all(state)
+    return reliability_of_all(here)
 
 
 def _gpus(specs: SpecsReply) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from compute.adapters.chain import make_wallet
+from compute.cli.context import Context
+from compute.cli.offers import reliabilities
 from compute.cli.plotting import bar, chart, spark
 from compute.domain import publication
 from compute.domain.book import Book
@@ -22,7 +24,7 @@ from compute.domain.measurement import (
 )
 from compute.domain.publication import Publication
 from compute.domain.score import score
-from compute.errors import Code
+from compute.errors import Code, UsageError
 from compute.storage.database import Role, open_database
 from compute.storage.evidence import EvidenceLog
 from compute.storage.evidence_weights import WeightsStore
@@ -251,6 +253,18 @@ def test_the_validators_own_settings_say_where_it_is(validator, tmp_path, settin
     file.write_text(settings.format(state=validator.state, url=validator.engine.url))
     assert run("--config", str(file), "scores", "--json").json("scores")
     assert run("--config", str(file), "validator", "tenant", "list").code == 0
+
+
+def test_offers_know_reliability_wherever_the_evidence_is(validator, tmp_path, monkeypatch):
+    """A renter on the validator's machine filters by its evidence, whichever database holds it."""
+    by_folder = reliabilities(Context({"state": str(validator.state)}), needed=False)
+    elsewhere = Context({"state": str(tmp_path / "empty")})
+    assert reliabilities(elsewhere, needed=False) == {}
+    with pytest.raises(UsageError, match="no validator's database"):
+        reliabilities(elsewhere, needed=True)
+    monkeypatch.setenv("COMPUTE_VALIDATION_DATABASE", str(validator.engine.url))
+    assert reliabilities(Context(elsewhere.flags), needed=True) == by_folder
+    assert by_folder["good"] > 0
 
 
 def test_nothing_there_is_said_plainly(tmp_path):

@@ -127,9 +127,14 @@ def standing(engine: Engine, policy: str = "") -> Standing:
     return Standing(published, used, snapshot, book, board, tuple(vectors))
 
 
-def reliability_of_all(state: Path) -> dict[str, float]:
-    """Hotkey to the decayed share of passed checks, under the policy of the newest vector."""
-    with reading(state) as engine:
+def reliability_of_all(here: Context) -> dict[str, float]:
+    """Hotkey to the decayed share of passed checks, under the policy of the newest vector.
+
+    Raises:
+        UsageError: when there is no validator's database.
+    """
+    state = here.settings.state
+    with reading(state) if (state / FILE).exists() else looking(here) as engine:
         found = standing(engine)
     return {
         miner.hotkey: term.ppm / PPM
