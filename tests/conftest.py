@@ -48,6 +48,7 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput[_STATE_NAME] = str(node.config.stash[_STATE])
 
 
+@pytest.hookimpl(tryfirst=True)  # before the names of groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes run the tests, those on the engine stay together in one.
 

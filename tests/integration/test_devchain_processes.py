@@ -90,7 +90,8 @@ def test_a_killed_process_leaves_a_whole_chain(host: DevHost, after: int):
     for _ in range(after):
         process.stdout.readline()
     process.kill()
-    rest = process.communicate(timeout=TIMEOUT_S)[0].split()
+    rest = process.stdout.read().split()  # communicate() would lose what readline() has buffered
+    process.wait(TIMEOUT_S)
     accepted = after + len(rest)
     found = published(host, wallet)
     assert found is not None

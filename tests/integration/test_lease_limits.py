@@ -161,7 +161,7 @@ def test_the_disk_stops_at_its_size(service: MinerService, renter: FakeRenter, i
 def test_capabilities_are_few_and_cannot_grow(renter: FakeRenter, inside: Credentials):
     """Root inside can neither mount, nor trace others, nor send raw packets, nor gain more."""
     _, status = renter.run(inside, "grep -E 'CapBnd|NoNewPrivs|Seccomp:' /proc/self/status")
-    assert re.search(r"CapBnd:\s+00000000000404fb", status)
+    assert re.search(r"CapBnd:\s+00000000200404fb", status)
     assert re.search(r"NoNewPrivs:\s+1", status)
     assert re.search(r"Seccomp:\s+2", status)
     for attempt in (
