@@ -19,6 +19,7 @@ import pytest
 from compute.adapters.engine.baseimage import BaseImage, BaseImageSettings, ensure_base_image
 from compute.adapters.engine.private import hold_engine
 from compute.testing.postgres import Postgres, postgres_programs, serving_postgres
+from tests.scheduling import EngineApart
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _ENGINE_TIMEOUT_S = 120
@@ -48,17 +49,10 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput[_STATE_NAME] = str(node.config.stash[_STATE])
 
 
-@pytest.hookimpl(tryfirst=True)  # before the names of groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes run the tests, those on the engine stay together in one.
-
-    They share the engine, the packet filter and ranges of ports. Of the others, a module stays
-    together because of its fixtures.
-    """
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        on_engine = item.get_closest_marker("engine") or "docker_host" in fixtures
-        item.add_marker(pytest.mark.xdist_group("engine" if on_engine else item.path.stem))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> EngineApart:
+    """Where several processes run the tests, keep those on the engine in one."""
+    return EngineApart(config, log)
 
 
 class _Interrupt:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from tests.command import ROOT
+from tests.scheduling import is_on_engine
 
 
 def test_every_process_of_a_session_knows_the_engines_state(tmp_path):
@@ -15,7 +16,7 @@ def test_every_process_of_a_session_knows_the_engines_state(tmp_path):
     )
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
     ran = subprocess.run(
-        [*command, f"--rootdir={tmp_path}", "-n", "1", "--dist", "loadgroup", str(test)],
+        [*command, f"--rootdir={tmp_path}", "-n", "1", "--dist", "loadscope", str(test)],
         env={**os.environ, "COMPUTE_STATE": "/named/state", "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         capture_output=True,
@@ -25,3 +26,11 @@ def test_every_process_of_a_session_knows_the_engines_state(tmp_path):
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 passed" in ran.stdout
+
+
+def test_modules_on_the_engine_are_known_by_what_they_ask_for():
+    """One process has them all; what never touches the engine runs beside it."""
+    assert is_on_engine(ROOT / "tests/integration/test_lease_crash.py")
+    assert is_on_engine(ROOT / "tests/contract/test_engine_contract.py")
+    assert not is_on_engine(ROOT / "tests/unit/test_score.py")
+    assert not is_on_engine(ROOT / "tests/integration/test_axon_http.py")
