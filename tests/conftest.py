@@ -19,7 +19,7 @@ import pytest
 from compute.adapters.engine.baseimage import BaseImage, BaseImageSettings, ensure_base_image
 from compute.adapters.engine.private import hold_engine
 from compute.testing.postgres import Postgres, postgres_programs, serving_postgres
-from tests.scheduling import EngineApart
+from tests.scheduling import EnginesApart, Part, engine_shared, in_order, part_of
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _ENGINE_TIMEOUT_S = 120
@@ -50,9 +50,14 @@ def pytest_configure_node(node: Any) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> EngineApart:
-    """Where several processes run the tests, keep those on the engine in one."""
-    return EngineApart(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> EnginesApart:
+    """Where several processes run the tests, some stay together."""
+    return EnginesApart(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    in_order(items)
 
 
 class _Interrupt:
@@ -81,6 +86,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def engine_state(pytestconfig: pytest.Config) -> Path:
     """The state folder of the session's engine and base image."""
     return pytestconfig.stash[_STATE]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def turn(request: pytest.FixtureRequest, engine_state: Path) -> Iterator[None]:
+    """The module's turn at the engine, where it uses one."""
+    part = part_of(request.path)
+    if part in {Part.OWN_ENGINES, Part.ENGINE, Part.SUBNETS}:
+        with engine_shared(engine_state / "tests.lock", part):
+            yield
+    else:
+        yield
 
 
 @pytest.fixture(scope="session")

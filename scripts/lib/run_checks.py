@@ -13,8 +13,8 @@ _CHECKS = {
 }
 _TESTS_FAILED = 1  # pytest's own exit status
 _MOST_AGAIN = 5  # more than so many are no coincidence
-# Tests on the engine in one process, all others beside them in another: see tests/scheduling.py.
-_SIDE_BY_SIDE = ("-n", "2", "--dist", "loadscope")
+# What may run beside what is in tests/scheduling.py.
+_SIDE_BY_SIDE = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
 # A test that hangs must not hold up the others for ever.
 _TEST_LIMIT_S = 600
 

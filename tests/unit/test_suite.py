@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 
 from tests.command import ROOT
-from tests.scheduling import is_on_engine
+from tests.scheduling import Part, engine_shared, part_of
 
 
 def test_every_process_of_a_session_knows_the_engines_state(tmp_path):
@@ -28,9 +29,34 @@ def test_every_process_of_a_session_knows_the_engines_state(tmp_path):
     assert "1 passed" in ran.stdout
 
 
-def test_modules_on_the_engine_are_known_by_what_they_ask_for():
-    """One process has them all; what never touches the engine runs beside it."""
-    assert is_on_engine(ROOT / "tests/integration/test_lease_crash.py")
-    assert is_on_engine(ROOT / "tests/contract/test_engine_contract.py")
-    assert not is_on_engine(ROOT / "tests/unit/test_score.py")
-    assert not is_on_engine(ROOT / "tests/integration/test_axon_http.py")
+def test_modules_are_told_apart_by_what_they_ask_for():
+    """Whoever starts engines is alone, subnets and engine are heaps, the rest runs beside them."""
+    parts = {
+        "integration/test_scripts_engine.py": Part.OWN_ENGINES,
+        "adversary/test_lease_hostile.py": Part.OWN_ENGINES,
+        "integration/test_lease_crash.py": Part.ENGINE,
+        "contract/test_engine_contract.py": Part.ENGINE,
+        "integration/test_neurons.py": Part.SUBNETS,
+        "integration/test_docs_commands.py": Part.SUBNETS,
+        "integration/test_axon_http.py": Part.LIGHT,
+        "adversary/test_proof_zoo.py": Part.HEAVY,
+    }
+    assert {name: part_of(ROOT / "tests" / name) for name in parts} == parts
+
+
+def test_who_starts_engines_waits_for_all_who_use_one(tmp_path):
+    """Users share; an engine is started only when nobody uses one."""
+    file, order = tmp_path / "lock", []
+
+    def start_engine() -> None:
+        with engine_shared(file, Part.OWN_ENGINES):
+            order.append("alone")
+
+    with engine_shared(file, Part.ENGINE):
+        with engine_shared(file, Part.SUBNETS):
+            starting = threading.Thread(target=start_engine)
+            starting.start()
+            starting.join(0.2)
+        order.append("shared")
+    starting.join(5)
+    assert order == ["shared", "alone"]
