@@ -110,8 +110,9 @@ def test_a_large_subnet_stays_light(served, browser, pages):
     ):  # fmt: skip
         assert len(served.fetch(f"/api/{path}")) < 200_000, path
     year = served.read(f"miners/{hotkey}/scores?range=1y")
-    known = [value for value in year["series"][0]["values"] if value is not None]
-    assert len(known) == len(year["times_ms"]) == 180
+    assert len(year["times_ms"]) == 180
+    # The last point may have begun so lately that there is no score in it yet.
+    assert None not in year["series"][0]["values"][:-1]
     for path in pages:
         browser.go(f"{served.url}/#{path}")
         assert browser.run("return document.querySelectorAll('*').length") < 8000, path

@@ -238,8 +238,10 @@ class MinerLife(RuleBasedStateMachine):
             self.clock.reboot(30)
             self.lived += 30
             for lease_id in self.promised:
+                # By the wall clock now, but a clock that was wrong then lengthens no lease.
                 wall = self.inner_ledger().get(lease_id).deadline.wall
-                self.promised[lease_id] = self.lived + wall - self.clock.now().wall
+                until = self.lived + wall - self.clock.now().wall
+                self.promised[lease_id] = min(self.promised[lease_id], until)
             self.restart()
         else:
             self.sweep()
