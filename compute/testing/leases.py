@@ -4,6 +4,8 @@ import base64
 import io
 import secrets
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,12 @@ from compute.protocol.synapses import (
     LeaseRequest,
 )
 from compute.settings.leases import LeaseSettings
+from compute.testing.engine import FakeEngine
+from compute.testing.host import FakeHardware, ManualClock
 from compute.testing.wallets import dev_wallet
 
+Build = Callable[..., MinerService]
+"""Makes a service, of other hardware or with other settings if told so."""
 KEY_BITS = 3072
 ADDRESS = "127.0.0.2"  # of published ports: the loopback network, but not everybody's own corner
 _PORTS = 100
@@ -178,3 +184,34 @@ class FakeRenter:
             return out.channel.recv_exit_status(), text
         finally:
             client.close()
+
+
+@contextmanager
+def building(folder: Path, engine: FakeEngine, clock: ManualClock) -> Iterator[Build]:
+    """Makes services on one state folder, as restarts of a miner do; their threads end with it.
+
+    Args:
+        folder: their state.
+        engine: in memory, outlives them.
+        clock: time that only the test moves.
+    """
+    made: list[MinerService] = []
+
+    def make(hardware: FakeHardware | None = None, **settings: object) -> MinerService:
+        values = {"state": folder, "guard": False, "advertised_host": "127.0.0.2", **settings}
+        service = open_service(
+            LeaseSettings.model_validate(values),
+            key=dev_wallet("Alice").hotkey,
+            image="base:latest",
+            program=lambda: b"program",
+            engine=engine,
+            hardware=hardware or FakeHardware(),
+            clock=clock,
+            ready=lambda _address, _port, _timeout: None,
+        )
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        service.manager.close(1)

@@ -29,11 +29,18 @@ memory_mib = 1
 reference_tops = {{ value = 0.0000001, source = "nominal" }}
 sweep_reference_s = {{ value = 10.0, source = "nominal" }}
 """
-SMALL_CLASSES = "version = 1\nsweep_width = 64\n" + "".join(
-    _SMALL_CLASS.format(name=name, model=model)
-    for name, model in (("cpu-dev", "cpu-dev"), ("l4", "NVIDIA L4"))
-)
-"""A class table whose proofs take milliseconds: a simulated GPU really runs what its class asks."""
+
+
+def small_classes(l4_model: str = "NVIDIA L4") -> str:
+    """A class table whose proofs take milliseconds: a simulated GPU runs what its class asks.
+
+    Args:
+        l4_model: the model that counts as an L4.
+    """
+    named = (("cpu-dev", "cpu-dev"), ("l4", l4_model))
+    return "version = 1\nsweep_width = 64\n" + "".join(
+        _SMALL_CLASS.format(name=name, model=model) for name, model in named
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from compute.adapters.chain.devchain import ChainParams, SubnetParams
 from compute.testing.chain import DevHost, DevWallet
+from compute.testing.validating import small_classes
 from scripts.bench.round_miners import ADDRESS, GPU_MODEL
 
 VALIDATOR = "//Validator"
@@ -19,28 +20,7 @@ TEMPO = 600  # blocks of half a second: one epoch holds the longest round
 HONEST, DEAD, HANGING = "honest", "dead", "hanging"
 MALFORMED = ("babbling", "garbling")
 CHEATING = ("forging", "pretending")  # the second claims a GPU that no class knows
-CLASSES = f"""
-version = 1
-sweep_width = 64
-[[class]]
-name = "cpu-dev"
-models = ["cpu-dev"]
-development = true
-n = 128
-blocks = 4
-memory_mib = 1
-reference_tops = {{ value = 0.0000001, source = "nominal" }}
-sweep_reference_s = {{ value = 10.0, source = "nominal" }}
-[[class]]
-name = "l4"
-models = ["{GPU_MODEL}"]
-development = true
-n = 128
-blocks = 4
-memory_mib = 1
-reference_tops = {{ value = 0.0000001, source = "nominal" }}
-sweep_reference_s = {{ value = 10.0, source = "nominal" }}
-"""
+CLASSES = small_classes(GPU_MODEL)
 
 
 def habit_of(index: int) -> str:

@@ -17,20 +17,18 @@ from compute.domain.timeline import Instant
 from compute.errors import Code, ComputeError, EngineError
 from compute.miner import operations
 from compute.miner.reaper import given_up
-from compute.miner.service import MinerService, open_service
+from compute.miner.service import MinerService
 from compute.protocol.synapses import (
     ChallengeRequest,
     ChallengeStep,
     DiskEnforcement,
     LeaseAction,
 )
-from compute.settings.leases import LeaseSettings, SlotSettings
+from compute.settings.leases import SlotSettings
 from compute.testing.engine import FakeEngine
 from compute.testing.host import FakeHardware, ManualClock
-from compute.testing.leases import FakeRenter
-from compute.testing.wallets import dev_wallet
+from compute.testing.leases import Build, FakeRenter, building
 
-Build = Callable[..., MinerService]
 SMALL = Requirement(memory_mib=64)
 
 
@@ -49,26 +47,8 @@ def clock() -> ManualClock:
 @pytest.fixture
 def build(tmp_path: Path, engine: FakeEngine, clock: ManualClock) -> Iterator[Build]:
     """Makes services on one state folder, as restarts of a miner do."""
-    made: list[MinerService] = []
-
-    def make(hardware: FakeHardware | None = None, **settings: object) -> MinerService:
-        values = {"state": tmp_path, "guard": False, "advertised_host": "127.0.0.2", **settings}
-        service = open_service(
-            LeaseSettings.model_validate(values),
-            key=dev_wallet("Alice").hotkey,
-            image="base:latest",
-            program=lambda: b"program",
-            engine=engine,
-            hardware=hardware or FakeHardware(),
-            clock=clock,
-            ready=lambda _address, _port, _timeout: None,
-        )
-        made.append(service)
-        return service
-
-    yield make
-    for service in made:
-        service.manager.close(1)
+    with building(tmp_path, engine, clock) as make:
+        yield make
 
 
 def refusal(call: Callable[[], object]) -> Code:

@@ -22,7 +22,7 @@ from compute.settings.validation import (
 from compute.testing.axon import view_of
 from compute.testing.chain import DevHost, DevWallet
 from compute.testing.miners import SimulatedMiner, gpu, serving
-from compute.testing.validating import SMALL_CLASSES, ValidatorRun, validating
+from compute.testing.validating import ValidatorRun, small_classes, validating
 from compute.validator.challenges import sources_of
 
 POLICY = """
@@ -73,7 +73,7 @@ def run_of(host: DevHost, tmp_path: Path, *challenges: str, policy: str = "dev")
             deadline=DeadlineSettings(specs_s=1.0, setup_s=2.0),
             bound=BoundSettings(units=4),
         ),
-        classes=SMALL_CLASSES,
+        classes=small_classes(),
     )
 
 

@@ -29,7 +29,7 @@ from compute.storage.evidence import EvidenceLog
 from compute.testing.axon import view_of
 from compute.testing.chain import DevHost
 from compute.testing.miners import Habit, SimulatedMiner, serving
-from compute.testing.validating import SMALL_CLASSES, ValidatorRun, validate
+from compute.testing.validating import ValidatorRun, small_classes, validate
 from compute.validator.policies import load_policy
 from compute.validator.replay import holds, replay
 
@@ -116,7 +116,7 @@ async def test_nothing_is_counted_twice_or_invented(host: DevHost, tmp_path: Pat
         phrase="//Validator",
         url=f"sqlite:///{tmp_path / 'validator.sqlite'}",
         settings=SETTINGS,
-        classes=SMALL_CLASSES,
+        classes=small_classes(),
     )
     async with serving(miners, view_of(validator.address)) as axons:
         for miner, axon in zip(miners, axons, strict=True):

@@ -28,7 +28,7 @@ from compute.settings.validation import CadenceSettings, DeadlineSettings, Valid
 from compute.testing.axon import view_of
 from compute.testing.chain import DevHost
 from compute.testing.miners import SimulatedMiner, gpu, serving
-from compute.testing.validating import SMALL_CLASSES, ValidatorRun, validating
+from compute.testing.validating import ValidatorRun, small_classes, validating
 from compute.validator.api import rentals
 from compute.validator.api.compose import validator_app
 from compute.validator.api.server import serving as serving_app
@@ -122,7 +122,7 @@ def run_of(host: DevHost, tmp_path: Path, phrase: str) -> ValidatorRun:
         phrase=phrase,
         url=f"sqlite:///{tmp_path / (phrase.strip('/') + '.sqlite')}",
         settings=SETTINGS,
-        classes=SMALL_CLASSES,
+        classes=small_classes(),
         renting=True,
     )
 

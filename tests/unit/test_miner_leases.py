@@ -12,7 +12,7 @@ from compute.domain.container import ContainerState
 from compute.domain.lease import EndReason, LeaseState
 from compute.domain.requirement import Requirement
 from compute.errors import AdmissionError, Code, ComputeError, EngineError, LeaseError, UsageError
-from compute.miner.service import MinerService, open_service
+from compute.miner.service import MinerService
 from compute.ports.hardware import GpuHealth
 from compute.protocol.synapses import (
     ChallengeRequest,
@@ -25,13 +25,10 @@ from compute.protocol.synapses import (
     TeardownProof,
 )
 from compute.protocol.teardown import verify_teardown
-from compute.settings.leases import LeaseSettings, SlotSettings, WarmSettings
+from compute.settings.leases import SlotSettings, WarmSettings
 from compute.testing.engine import FakeEngine
 from compute.testing.host import FakeHardware, ManualClock
-from compute.testing.leases import FakeRenter
-from compute.testing.wallets import dev_wallet
-
-Build = Callable[..., MinerService]
+from compute.testing.leases import Build, FakeRenter, building
 
 
 @pytest.fixture
@@ -49,26 +46,8 @@ def clock() -> ManualClock:
 @pytest.fixture
 def build(tmp_path: Path, engine: FakeEngine, clock: ManualClock) -> Iterator[Build]:
     """Makes services on one state folder, as restarts of a miner do."""
-    made: list[MinerService] = []
-
-    def make(hardware: FakeHardware | None = None, **settings: object) -> MinerService:
-        values = {"state": tmp_path, "guard": False, "advertised_host": "127.0.0.2", **settings}
-        service = open_service(
-            LeaseSettings.model_validate(values),
-            key=dev_wallet("Alice").hotkey,
-            image="base:latest",
-            program=lambda: b"program",
-            engine=engine,
-            hardware=hardware or FakeHardware(),
-            clock=clock,
-            ready=lambda _address, _port, _timeout: None,
-        )
-        made.append(service)
-        return service
-
-    yield make
-    for service in made:
-        service.manager.close(1)
+    with building(tmp_path, engine, clock) as make:
+        yield make
 
 
 @pytest.fixture
